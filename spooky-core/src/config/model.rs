@@ -1,0 +1,233 @@
+//! The configuration as a value that cannot be wrong.
+//!
+//! Whoever holds a [`Config`] holds a legal one: ranges, references and
+//! combinations were checked when it was parsed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Positions;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// Worker threads.
+    pub workers: Workers,
+    /// Where clients send to.
+    pub listen: Listen,
+    /// Who we are to clients.
+    pub tls: Tls,
+    /// QUIC toward clients; in the one-upstream form toward backends too.
+    pub quic: Quic,
+    /// Pools of interchangeable backends. Exactly one now, named `default`; its
+    /// keys are flattened to the top level when printed.
+    #[serde(flatten)]
+    pub upstream: Upstream,
+    /// Bounds an operator may set.
+    pub limits: Limits,
+    /// What is logged, and where.
+    pub log: Log,
+    /// How long `drain` waits for what is in flight.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub drain_timeout: Duration,
+    /// Where each key stood in the text, for errors found later.
+    #[serde(skip)]
+    pub positions: Positions,
+}
+
+/// How many workers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One a core.
+    Auto,
+    /// So many, 1 to 1024.
+    Count(u16),
+}
+
+/// The listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// Address to bind; `::` is dual-stack.
+    pub address: IpAddr,
+    /// UDP port; 0 lets the system choose.
+    pub port: u16,
+    /// SO_RCVBUF asked for, bytes.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub receive_buffer: u64,
+    /// SO_SNDBUF asked for, bytes.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub send_buffer: u64,
+}
+
+/// The identity shown to clients. Paths are already resolved against the
+/// configuration file's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tls {
+    /// PEM chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM private key: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// QUIC transport settings of one side.
+///
+/// `connection_window > 2 × max_streams × stream_window` always holds: quiche
+/// gives no more connection credit once unread bytes reach half the window, so
+/// stalled streams would freeze the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quic {
+    /// Silence after which a connection is given up.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub idle_timeout: Duration,
+    /// Concurrent request streams a connection, 1 to 10 000.
+    pub max_streams: u64,
+    /// Unread bytes a stream may hold.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub stream_window: u64,
+    /// Unread bytes a connection may hold.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub connection_window: u64,
+}
+
+/// A pool of interchangeable backends and how it is used.
+#[derive(Clone, Debug, Serialize)]
+pub struct Upstream {
+    /// `default` in the one-upstream form.
+    #[serde(skip)]
+    pub name: String,
+    /// How backends are verified.
+    pub backend_tls: BackendTls,
+    /// How one is chosen.
+    pub load_balancing: LoadBalancing,
+    /// The backends, at least one, ids unique.
+    pub backends: Vec<Backend>,
+    /// Bounds on connections to one backend.
+    pub connections: Connections,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// QUIC toward these backends. In the one-upstream form a copy of the
+    /// listener's, so it is not printed twice.
+    #[serde(skip)]
+    pub quic: Quic,
+}
+
+/// How backends are verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendTls {
+    /// False accepts any certificate.
+    pub verify: bool,
+    /// PEM file of trusted roots; absent: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Name for SNI and verification; absent: the address itself, without SNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// How a backend is chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadBalancing {
+    /// The policy.
+    pub lb_type: LbType,
+}
+
+/// A balancing policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LbType {
+    /// Random, by weight.
+    Random,
+}
+
+/// One address in an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// Unique in the upstream, printable ASCII without spaces, at most 64 bytes.
+    pub id: String,
+    /// IP address and port.
+    pub address: SocketAddr,
+    /// Share of the requests, 0 to 1 000 000; 0 gets none. Not all are 0.
+    pub weight: u32,
+}
+
+/// Bounds on connections to one backend, per process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Connections, at least 1.
+    pub max: u32,
+    /// Requests in flight, at least 1.
+    pub max_requests: u32,
+    /// Requests waiting for a place.
+    pub max_pending: u32,
+    /// How long one waits, then 503.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub queue_timeout: Duration,
+    /// Connections kept open without need, at most `max`.
+    pub min_idle: u32,
+    /// A connection without requests is closed after this.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub idle_timeout: Duration,
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// A backend's QUIC handshake.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub connect: Duration,
+    /// From the request's end or last progress to the response's head.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub response_header: Duration,
+}
+
+/// Bounds an operator may set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Bytes of a field section, counted as RFC 9114 section 4.2.2 does (name,
+    /// value and 32 a field). 1 KiB to 40 KiB: more would not fit the initial
+    /// congestion window and never be sent on.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub header_bytes: u64,
+}
+
+/// What is logged, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// Least severity that is written.
+    #[serde(serialize_with = "super::units::serialize_level")]
+    pub level: log::LevelFilter,
+    /// One line a request; absent: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessLog>,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub path: LogTarget,
+    /// Their shape.
+    pub format: AccessFormat,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to. Already resolved against the configuration's folder.
+    File(PathBuf),
+}
+
+/// The shape of an access log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,136 @@
+//! How a request ended: the one record every exchange leaves behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::http::RequestHead;
+
+/// One finished exchange. The access log, tests and `explain` read the same.
+#[derive(Debug)]
+pub struct Record {
+    /// Unique in the process: the worker's index in the upper 16 bits, a count below.
+    pub id: u64,
+    /// When the request's head had arrived, wall clock.
+    pub started: SystemTime,
+    /// The client's address at the end.
+    pub client: SocketAddr,
+    /// The request's head as it came; `None` if it was not readable.
+    pub request: Option<RequestHead>,
+    /// Id of the backend asked last.
+    pub backend: Option<Arc<str>>,
+    /// Backends asked.
+    pub attempts: u32,
+    /// Status sent to the client; `None` if no response head was sent.
+    pub status: Option<u16>,
+    /// Body bytes received from the client.
+    pub request_bytes: u64,
+    /// Body bytes passed to the client's connection.
+    pub response_bytes: u64,
+    /// From the request's head to the final response head, if one was sent.
+    pub time_to_head: Option<Duration>,
+    /// From the request's head to the end.
+    pub duration: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, where it did not simply work.
+    pub reason: Option<Reason>,
+    /// What only this case knows (a TLS error's text, a stream error code); short.
+    pub detail: Option<Box<str>>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The backend's response went to the client, whole.
+    Complete,
+    /// Spooky answered itself, whole.
+    LocalReply,
+    /// The client's stream was reset, because the response could not be completed.
+    Reset,
+    /// The client gave up: reset, stopped reading, or its connection is gone.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Complete => "complete",
+            Outcome::LocalReply => "local_reply",
+            Outcome::Reset => "reset",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $error:literal;)*) => {
+        /// Why an exchange did not simply work.
+        ///
+        /// Each has the word used in logs, the status of the local reply it leads
+        /// to, and the error type of RFC 9209 section 2.3 for `Proxy-Status`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// The word in logs.
+            pub fn as_str(self) -> &'static str { match self { $(Reason::$name => $word,)* } }
+            /// Status of the local reply.
+            pub fn status(self) -> u16 { match self { $(Reason::$name => $status,)* } }
+            /// Proxy error type, RFC 9209 section 2.3.
+            pub fn proxy_error(self) -> &'static str { match self { $(Reason::$name => $error,)* } }
+        }
+    };
+}
+
+reasons! {
+    /// The client reset its stream or stopped reading the response.
+    ClientCancelled = "client_cancelled", 499, "http_request_error";
+    /// The client's connection is gone.
+    ClientGone = "client_gone", 499, "http_request_error";
+    /// The request breaks a rule of HTTP.
+    BadRequest = "bad_request", 400, "http_request_error";
+    /// The request's head is larger than `limits.header_bytes`.
+    RequestHeadTooLarge = "request_head_too_large", 431, "http_request_denied";
+    /// CONNECT is not available.
+    ConnectRefused = "connect_refused", 501, "http_request_denied";
+    /// Every backend has weight 0 or is otherwise out of question.
+    NoBackend = "no_backend", 503, "destination_unavailable";
+    /// The backend's host says that nobody listens.
+    ConnectionRefused = "connection_refused", 503, "connection_refused";
+    /// The backend ended the connection during the handshake.
+    ConnectionFailed = "connection_failed", 503, "connection_terminated";
+    /// The backend's handshake took longer than `timeouts.connect`.
+    ConnectTimeout = "connect_timeout", 504, "connection_timeout";
+    /// The backend's certificate was not accepted.
+    CertificateRefused = "certificate_refused", 502, "tls_certificate_error";
+    /// TLS with the backend failed for another reason than its certificate.
+    TlsFailed = "tls_failed", 502, "tls_protocol_error";
+    /// `connections.max_pending` requests wait already.
+    QueueFull = "queue_full", 503, "connection_limit_reached";
+    /// Waited longer than `connections.queue_timeout`.
+    QueueTimeout = "queue_timeout", 503, "connection_limit_reached";
+    /// `connections.max_requests` are in flight at every backend.
+    TooManyRequests = "too_many_requests", 503, "connection_limit_reached";
+    /// No response head within `timeouts.response_header`.
+    ResponseHeaderTimeout = "response_header_timeout", 504, "http_response_timeout";
+    /// The backend reset the stream.
+    BackendReset = "backend_reset", 502, "http_response_incomplete";
+    /// The backend's connection ended.
+    BackendGone = "backend_gone", 502, "connection_terminated";
+    /// The response breaks a rule of HTTP.
+    BadResponse = "bad_response", 502, "http_protocol_error";
+    /// The response's head is larger than `limits.header_bytes`.
+    ResponseHeadTooLarge = "response_head_too_large", 502, "http_response_header_section_size";
+    /// The response's body is shorter or longer than its content-length.
+    ResponseIncomplete = "response_incomplete", 502, "http_response_incomplete";
+    /// The request's body is shorter or longer than its content-length.
+    RequestIncomplete = "request_incomplete", 400, "http_request_error";
+    /// The head does not fit the congestion window, and nothing in flight will widen it.
+    HeadUnsendable = "head_unsendable", 502, "connection_terminated";
+    /// Spooky is shutting down and the drain deadline passed.
+    Draining = "draining", 503, "destination_unavailable";
+    /// A bug of ours.
+    Internal = "internal", 500, "proxy_internal_error";
+}

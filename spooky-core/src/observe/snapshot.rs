@@ -1,0 +1,99 @@
+//! What a worker looks like at one moment; snapshots of workers add up.
+
+use std::sync::Arc;
+
+/// The state of a worker, or of several merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Client connections alive.
+    pub downstream_connections: u64,
+    /// Requests in flight.
+    pub exchanges: u64,
+    /// A row a backend, in configuration order.
+    pub backends: Vec<BackendSnapshot>,
+    /// Counts since the start.
+    pub counters: Counters,
+}
+
+/// One backend in a [`Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSnapshot {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Connections to it, also those that are being made.
+    pub connections: u64,
+    /// Requests in flight on them.
+    pub requests: u64,
+    /// Requests waiting for a place.
+    pub pending: u64,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counts since the start of the worker, or sums over workers.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Counters {
+            fn add(&mut self, other: &Counters) { $(self.$name += other.$name;)* }
+            /// Every counter with its name, in declaration order.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams taken in.
+    datagrams_received,
+    /// Datagrams given out.
+    datagrams_sent,
+    /// Datagrams that belong to no connection and start none.
+    datagrams_dropped,
+    /// Datagrams returned for another worker.
+    datagrams_misrouted,
+    /// Client connections accepted.
+    connections_accepted,
+    /// Client connections refused because a bound was reached.
+    connections_refused,
+    /// Client connections that failed before the handshake was complete.
+    handshakes_failed,
+    /// Connections to backends begun.
+    backend_connections_opened,
+    /// Connections to backends that failed before the handshake was complete.
+    backend_connections_failed,
+    /// Requests begun.
+    requests,
+    /// Requests the backend answered whole.
+    requests_complete,
+    /// Requests Spooky answered itself.
+    requests_local_reply,
+    /// Requests whose response was cut off by a reset.
+    requests_reset,
+    /// Requests the client gave up.
+    requests_cancelled,
+    /// Requests tried at another backend or connection.
+    requests_retried,
+    /// Events that found the ring full.
+    events_dropped,
+}
+
+impl Snapshot {
+    /// Adds another worker's snapshot of the same configuration.
+    pub fn merge(&mut self, other: &Snapshot) {
+        self.downstream_connections += other.downstream_connections;
+        self.exchanges += other.exchanges;
+        self.counters.add(&other.counters);
+        for row in &other.backends {
+            match self.backends.iter_mut().find(|b| b.id == row.id) {
+                Some(b) => {
+                    b.connections += row.connections;
+                    b.requests += row.requests;
+                    b.pending += row.pending;
+                }
+                None => self.backends.push(row.clone()),
+            }
+        }
+    }
+}
