@@ -66,7 +66,6 @@ impl Pump {
     fn transmit_all(&mut self, proxy: &mut Proxy, io: &mut impl Io, now: Instant) -> Sent {
         loop {
             let Some(transmit) = self.held.take().or_else(|| {
-                self.buf.clear();
                 proxy.poll_transmit(io.max_segments(), &mut self.buf, now)
             }) else {
                 return Sent::Yes;

@@ -1,0 +1,39 @@
+//! Stage 2: a client's connection.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::session::Session;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) session: Session,
+    /// Where the client's datagrams come from, at present.
+    pub(crate) client: SocketAddr,
+    pub(crate) phase: Phase,
+    /// One more than the greatest request stream seen, in steps of four.
+    pub(crate) next_stream: u64,
+    /// Requests from this stream on are refused: GOAWAY was sent.
+    pub(crate) goaway: Option<u64>,
+}
+
+/// How far a client's connection has come.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The handshake must be complete by `deadline`. The client still uses the
+    /// id that it chose.
+    Handshake { chosen: Vec<u8>, deadline: Instant },
+    /// The handshake is complete.
+    Open,
+}
+
+impl Connection {
+    /// When something of ours (not QUIC's) is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Handshake { deadline, .. } => Some(deadline),
+            Phase::Open => None,
+        }
+    }
+}

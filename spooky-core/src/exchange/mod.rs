@@ -1,0 +1,188 @@
+//! One request in flight: where it is, what has passed, how it ends.
+//!
+//! ```text
+//!            Connecting ──▶ Sending ──▶ Open ──▶ (record)
+//!               ▲   │          │          │
+//! request ──▶ Queued └──────────┴──────────┴──▶ Replying ──▶ (record)
+//! ```
+//!
+//! An exchange belongs to one downstream connection and, while it is with a
+//! backend, to one place there; whatever happens to either side leads to exactly
+//! one record.
+
+mod relay;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quiche::h3::Header;
+
+use crate::http::{LocalReply, RequestHead, ResponseHead};
+use crate::io::Handle;
+use crate::observe::{Outcome, Reason};
+use crate::timers::TimerId;
+
+pub(crate) use relay::{Turn, take_turn};
+
+/// Where an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Just made: no backend chosen.
+    New,
+    /// Every connection to this backend is full: waiting in its queue.
+    Queued { backend: usize },
+    /// Waiting for this connection's handshake.
+    Connecting { connection: Handle },
+    /// The request's head waits for room in this connection's congestion window.
+    Sending { connection: Handle },
+    /// The request is with a backend, on this stream.
+    Open { connection: Handle, stream: u64 },
+    /// Spooky answers itself.
+    Replying,
+}
+
+/// One direction of an exchange's body.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// Body bytes there must be, if a head said so.
+    pub(crate) expected: Option<u64>,
+    /// Body bytes moved so far.
+    pub(crate) moved: u64,
+    /// The source may have bytes that were not read. Data events come once, so
+    /// this is remembered until a read finds nothing.
+    pub(crate) readable: bool,
+    /// The source has ended, and everything of it was read.
+    pub(crate) ended: bool,
+    /// Trailers, to be sent after the last byte.
+    pub(crate) trailers: Option<Vec<Header>>,
+    /// The end was handed to the destination.
+    pub(crate) finished: bool,
+    /// The destination wants no more; the rest is not read.
+    pub(crate) stopped: bool,
+    /// Stands in its destination's `ready` queue.
+    pub(crate) queued: bool,
+}
+
+impl Flow {
+    /// Something can be moved, or an end passed on.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.finished && !self.stopped && (self.readable || self.ended)
+    }
+}
+
+/// The response's head on its way to the client.
+#[derive(Debug, Default)]
+pub(crate) enum Head {
+    /// The backend has not sent one.
+    #[default]
+    Awaited,
+    /// Here, but not sent: the client's congestion window has no room.
+    Held(ResponseHead),
+    /// Sent.
+    Sent,
+}
+
+impl Head {
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, Head::Held(_))
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: u64,
+    /// The client's connection, and the request's stream on it.
+    pub(crate) downstream: Handle,
+    pub(crate) stream: u64,
+    pub(crate) client: SocketAddr,
+    pub(crate) state: State,
+    /// `None` if the head could not be read.
+    pub(crate) head: Option<RequestHead>,
+    pub(crate) request: Flow,
+    pub(crate) response: Flow,
+    pub(crate) response_head: Head,
+    /// A head (informational or final) went to the client on this stream.
+    pub(crate) head_begun: bool,
+    pub(crate) informational: u32,
+    pub(crate) reply: Option<LocalReply>,
+    /// Index of the backend that counts this exchange as in flight.
+    pub(crate) charged: Option<usize>,
+    pub(crate) backend: Option<Arc<str>>,
+    pub(crate) attempts: u32,
+    /// A fresh backend connection was tried because the head did not fit.
+    pub(crate) refreshed: bool,
+    pub(crate) status: Option<u16>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) detail: Option<Box<str>>,
+    pub(crate) started: Instant,
+    pub(crate) headed: Option<Instant>,
+    /// When the request last moved toward the backend.
+    pub(crate) progress: Instant,
+    pub(crate) timer: TimerId,
+    /// What the timer is for; it may fire early.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Exchange {
+    pub(crate) fn new(id: u64, downstream: Handle, stream: u64, client: SocketAddr, timer: TimerId, now: Instant) -> Self {
+        Exchange {
+            id,
+            downstream,
+            stream,
+            client,
+            state: State::New,
+            head: None,
+            request: Flow::default(),
+            response: Flow::default(),
+            response_head: Head::Awaited,
+            head_begun: false,
+            informational: 0,
+            reply: None,
+            charged: None,
+            backend: None,
+            attempts: 0,
+            refreshed: false,
+            status: None,
+            reason: None,
+            detail: None,
+            started: now,
+            headed: None,
+            progress: now,
+            timer,
+            deadline: None,
+        }
+    }
+
+    pub(crate) fn is_head_request(&self) -> bool {
+        self.head.as_ref().is_some_and(RequestHead::is_head)
+    }
+
+    /// The connection to the backend, if it is with one.
+    pub(crate) fn connection(&self) -> Option<Handle> {
+        match self.state {
+            State::New | State::Queued { .. } | State::Replying => None,
+            State::Connecting { connection } | State::Sending { connection } | State::Open { connection, .. } => {
+                Some(connection)
+            }
+        }
+    }
+
+    /// The whole request could be sent again: nothing of its body was read.
+    pub(crate) fn can_restart(&self) -> bool {
+        self.request.moved == 0 && !self.head_begun && matches!(self.response_head, Head::Awaited)
+    }
+
+    /// How it ended, if nothing went wrong on the way.
+    pub(crate) fn natural_outcome(&self) -> Outcome {
+        match self.state {
+            State::Replying => Outcome::LocalReply,
+            State::New
+            | State::Queued { .. }
+            | State::Connecting { .. }
+            | State::Sending { .. }
+            | State::Open { .. } => Outcome::Complete,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The message: what a head may say, and what Spooky says itself. No state.
+
+mod head;
+mod reply;
+
+pub use head::RequestHead;
+pub(crate) use head::{HeadError, ResponseHead, check_trailers, section_bytes};
+pub(crate) use reply::LocalReply;

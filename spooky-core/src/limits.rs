@@ -1,0 +1,87 @@
+//! Every bound in the system that is not a key of the configuration, named, in
+//! one place, with the reason for its size.
+
+use std::time::Duration;
+
+/// Client connections a worker holds. At 37 kB each (measured, idle) this is 3.7 GB.
+pub const DOWNSTREAM_CONNECTIONS: usize = 100_000;
+
+/// Client connections a worker holds before their handshake is complete. At
+/// 31 kB each (measured) a flood of first packets is held to 300 MB.
+pub const HALF_OPEN: usize = 10_000;
+
+/// A client's handshake must be complete after this.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes one stream may write before the next one has its turn.
+///
+/// One less than 2^14, so that a DATA frame's length always fits two bytes and
+/// [`DATA_OVERHEAD`] is exact.
+pub const TURN_BYTES: usize = (1 << 14) - 1;
+
+/// Type and length of a DATA frame of at most [`TURN_BYTES`] (RFC 9114 section
+/// 7.2.1: type 0x00 is one byte; RFC 9000 section 16: a length below 2^14 is at most two).
+pub const DATA_OVERHEAD: usize = 3;
+
+/// The initial congestion window in packets. Header blocks go out whole or
+/// never, so the window must hold the largest one: 40 × 1200 is 48 000 bytes,
+/// more than the greatest `limits.header_bytes` and its framing.
+pub const INITIAL_WINDOW_PACKETS: usize = 40;
+
+/// What quiche may buffer of one field section. Crossing it closes the whole
+/// connection, so it stands well above the greatest `limits.header_bytes`,
+/// which answers 431 for one request.
+pub const FIELD_SECTION_BYTES: u64 = 128 * 1024;
+
+/// A head that waits for room in the congestion window is given up after this,
+/// whatever the window still promises.
+pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
+
+/// UDP payload that we send at most, and that every segment of a batch has.
+/// 1350 passes over nearly every path; the peer's own limit and path MTU
+/// discovery lower it.
+pub const DATAGRAM_BYTES: usize = 1350;
+
+/// UDP payload that we take: anything a peer may send over Ethernet and loopback.
+pub const RECEIVE_BYTES: usize = 65_527;
+
+/// Room each segment needs when a transmit is put together.
+pub const SEGMENT_BUFFER: usize = 1500;
+
+/// Informational (1xx) responses passed on for one request.
+pub const INFORMATIONAL: u32 = 16;
+
+/// Events waiting for the driver. Beyond it they are counted and dropped.
+pub const EVENTS: usize = 16_384;
+
+/// Replies without a connection (version negotiation) waiting to be sent.
+pub const STATELESS: usize = 64;
+
+/// A backend connection with so many probe timeouts in a row and nothing heard
+/// takes no new request.
+pub const SILENT_PROBES: u32 = 2;
+
+/// A backend that failed to connect is left alone for so long …
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+
+/// … doubled with every failure, up to this.
+pub const BACKOFF_MOST: Duration = Duration::from_secs(30);
+
+/// Backends or connections tried for one request, at most.
+pub const ATTEMPTS: u32 = 2;
+
+/// While requests wait for a place that another worker may free, look so often.
+pub const PENDING_RECHECK: Duration = Duration::from_millis(10);
+
+/// Bytes of a path, authority or method kept in a message about them.
+pub const DETAIL_BYTES: usize = 200;
+
+/// Tries of the balancer's dice before it looks at every backend.
+pub const BALANCER_TRIES: usize = 8;
+
+/// Unidirectional streams a peer may open: its control stream, two for QPACK,
+/// and a few that we ignore (RFC 9114 section 6.2 asks for at least three).
+pub const UNI_STREAMS: u64 = 8;
+
+/// Credit on each of those; RFC 9114 section 6.2 asks for at least 1024 bytes.
+pub const UNI_WINDOW: u64 = 16 * 1024;

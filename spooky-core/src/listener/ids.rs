@@ -1,0 +1,81 @@
+//! Connection ids that carry the worker, and look random to everyone else.
+//!
+//! `SO_REUSEPORT` spreads datagrams by address, so a client that moves may land
+//! at another worker, which then reads from the id whose connection it is. An id
+//! is one AES block: without the key nobody can tell which worker it names, nor
+//! make one that names a certain worker.
+
+use aes::Aes128;
+use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
+use rand::Rng;
+
+/// Bytes of an id.
+pub(crate) const LEN: usize = 16;
+
+/// A connection id that we issued.
+pub(crate) type Cid = [u8; LEN];
+
+/// Bytes that are zero before encryption: a random id passes as ours once in 2^32.
+const CHECK: usize = 4;
+
+/// Issues and reads connection ids.
+pub(crate) struct Ids {
+    cipher: Aes128,
+}
+
+impl std::fmt::Debug for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ids")
+    }
+}
+
+impl Ids {
+    pub(crate) fn new(key: [u8; 16]) -> Self {
+        Ids { cipher: Aes128::new(&key.into()) }
+    }
+
+    /// A fresh id for a connection of `worker`.
+    pub(crate) fn issue(&self, worker: u16, rng: &mut impl Rng) -> Cid {
+        let mut block = [0; LEN];
+        block[CHECK..CHECK + 2].copy_from_slice(&worker.to_be_bytes());
+        rng.fill_bytes(&mut block[CHECK + 2..]);
+        let mut block = block.into();
+        self.cipher.encrypt_block(&mut block);
+        block.into()
+    }
+
+    /// The worker whose id this is, or was; `None` if we never issued it.
+    pub(crate) fn worker(&self, id: &[u8]) -> Option<u16> {
+        let block: Cid = id.try_into().ok()?;
+        let mut block = block.into();
+        self.cipher.decrypt_block(&mut block);
+        let plain: Cid = block.into();
+        let ours = plain[..CHECK] == [0; CHECK];
+        ours.then(|| u16::from_be_bytes([plain[CHECK], plain[CHECK + 1]]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    #[test]
+    fn ids_name_their_worker_to_us_alone() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let (ours, theirs) = (Ids::new([1; 16]), Ids::new([2; 16]));
+        for worker in [0, 1, 7, u16::MAX] {
+            let id = ours.issue(worker, &mut rng);
+            assert_eq!(ours.worker(&id), Some(worker));
+            assert_eq!(theirs.worker(&id), None);
+            for bit in 0..128 {
+                let mut forged = id;
+                forged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(ours.worker(&forged), None, "bit {bit} must not aim at another worker");
+            }
+        }
+        assert_eq!(ours.worker(b"short"), None);
+    }
+}

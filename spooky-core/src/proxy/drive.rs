@@ -1,0 +1,300 @@
+//! What connections have to say, bodies in turns, and datagrams out.
+//!
+//! A connection touched in a call is queued once. `work` empties the queue:
+//! events first, then heads that wait for room, then bodies, one turn each in
+//! rotation. Nothing here visits a connection or exchange that nothing happened to.
+
+use std::time::Instant;
+
+use quiche::h3;
+
+use super::Proxy;
+use crate::downstream::Phase;
+use crate::exchange::{State, Turn, take_turn};
+use crate::io::{Event, Handle, Transmit};
+use crate::listener::ConnectionRef;
+use crate::{backend, io};
+
+impl Proxy {
+    pub(super) fn next_transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+        if let Some(transmit) = self.next_stateless(buf) {
+            return Some(transmit);
+        }
+        loop {
+            self.work(now);
+            let Some(&connection) = self.to_send.front() else {
+                self.tell_drained();
+                return None;
+            };
+            let transmit = self.session_mut(connection).and_then(|s| s.transmit(max_segments, buf));
+            self.to_send.pop_front();
+            if let Some(transmit) = transmit {
+                // There may be more; the others have their turn first.
+                self.to_send.push_back(connection);
+                let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+                self.counters.datagrams_sent += transmit.size.div_ceil(segment) as u64;
+                return Some(transmit);
+            }
+            self.flushed(connection, now);
+        }
+    }
+
+    /// A connection has sent all it may: note its next deadline, or its end.
+    fn flushed(&mut self, connection: ConnectionRef, now: Instant) {
+        let Some(session) = self.session_mut(connection) else { return };
+        session.wants_send = false;
+        if session.is_over() && !session.over {
+            // It ended while sending; its exchanges must hear of it.
+            self.want_drive(connection);
+            return;
+        }
+        if session.is_closed() {
+            self.free(connection);
+            return;
+        }
+        let timer = session.timer;
+        let quic = session.timeout(now);
+        let ours = match connection {
+            ConnectionRef::Downstream(handle) => self.downstreams.get(handle).and_then(|c| c.deadline()),
+            ConnectionRef::Backend(handle) => self.backend_deadline(handle),
+        };
+        if let Some(deadline) = io::earliest(quic, ours) {
+            self.timers.arm(timer, deadline);
+        }
+    }
+
+    fn work(&mut self, now: Instant) {
+        while let Some(connection) = self.to_drive.pop_front() {
+            match connection {
+                ConnectionRef::Downstream(handle) => self.drive_downstream(handle, now),
+                ConnectionRef::Backend(handle) => self.drive_backend(handle, now),
+            }
+        }
+    }
+
+    fn drive_downstream(&mut self, handle: Handle, now: Instant) {
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        conn.session.wants_drive = false;
+        if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
+            self.downstream_established(handle);
+        }
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        if conn.session.start_http(&self.server.h3) {
+            while let Some((stream, event)) = self.downstreams.get_mut(handle).and_then(|c| c.session.poll()) {
+                self.downstream_event(handle, stream, event, now);
+            }
+            self.downstream_writable(handle, now);
+            self.send_held_heads(handle, now);
+            self.turn_responses(handle, now);
+        }
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        conn.session.sweep();
+        if conn.session.is_over() {
+            self.downstream_over(handle, now);
+        } else if self.drain.is_some() {
+            self.drain_downstream(handle);
+        }
+    }
+
+    fn downstream_established(&mut self, handle: Handle) {
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        if let Phase::Handshake { chosen, .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
+            self.routes.remove_chosen(&chosen);
+            self.half_open -= 1;
+        }
+        self.issue_spare_ids(handle);
+    }
+
+    fn downstream_event(&mut self, handle: Handle, stream: u64, event: h3::Event, now: Instant) {
+        let known = self.downstreams.get(handle).and_then(|c| c.session.exchanges.get(&stream)).copied();
+        match (event, known) {
+            (h3::Event::Headers { list, .. }, None) => self.begin(handle, stream, list, now),
+            (h3::Event::Headers { list, .. }, Some(exchange)) => self.request_trailers(exchange, list, now),
+            (h3::Event::Data, Some(exchange)) => self.request_readable(exchange),
+            (h3::Event::Finished, Some(exchange)) => self.request_ended(exchange, now),
+            (h3::Event::Reset(code), Some(exchange)) => self.client_cancelled(exchange, code, now),
+            // Nobody's business any more; or priorities, which are not looked at yet.
+            (h3::Event::Data | h3::Event::Finished | h3::Event::Reset(_), None) => {}
+            (h3::Event::PriorityUpdate | h3::Event::GoAway, _) => {}
+        }
+    }
+
+    /// Streams that may write again, or whose reader stopped.
+    fn downstream_writable(&mut self, handle: Handle, now: Instant) {
+        while let Some(conn) = self.downstreams.get_mut(handle) {
+            let Some(stream) = conn.session.next_writable() else { return };
+            if let Some(&exchange) = conn.session.exchanges.get(&stream) {
+                match conn.session.capacity(stream) {
+                    Ok(_) => self.queue_response(exchange),
+                    Err(_) => self.client_cancelled(exchange, 0, now),
+                }
+            }
+        }
+    }
+
+    /// Moves response bodies, a turn each, until none has bytes or none has room.
+    fn turn_responses(&mut self, handle: Handle, now: Instant) {
+        loop {
+            let Some(conn) = self.downstreams.get_mut(handle) else { return };
+            if !conn.session.heads.is_empty() {
+                return;
+            }
+            let Some(id) = conn.session.ready.pop_front() else { return };
+            let Some(exchange) = self.exchanges.get_mut(id) else { continue };
+            exchange.response.queued = false;
+            let State::Open { connection, stream } = exchange.state else { continue };
+            if !exchange.response.has_work() || exchange.status.is_none() {
+                continue;
+            }
+            let Some(source) = self.backends.get_mut(connection) else { continue };
+            let turn = take_turn(
+                &mut exchange.response,
+                (&mut source.session, stream),
+                (&mut conn.session, exchange.stream),
+                &mut self.scratch,
+            );
+            self.after_response_turn(id, connection, turn, now);
+        }
+    }
+
+    fn after_response_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
+        match turn {
+            Turn::Again => {
+                self.queue_response(id);
+                self.want_send(ConnectionRef::Backend(source));
+            }
+            // What follows the last byte read comes with another poll.
+            Turn::SourceDry => self.want_drive(ConnectionRef::Backend(source)),
+            Turn::Blocked => self.want_send(ConnectionRef::Backend(source)),
+            Turn::Finished => {
+                self.want_drive(ConnectionRef::Backend(source));
+                self.response_finished(id, now);
+            }
+            Turn::SourceReset(code) => self.backend_reset(id, code, now),
+            Turn::Stopped(code) => self.client_cancelled(id, code, now),
+            Turn::WrongLength => self.response_wrong_length(id, now),
+            Turn::Gone => self.client_cancelled(id, 0, now),
+        }
+    }
+
+    fn drive_backend(&mut self, handle: Handle, now: Instant) {
+        let Some(conn) = self.backends.get_mut(handle) else { return };
+        conn.session.wants_drive = false;
+        if conn.session.start_http(&self.client.h3) {
+            if matches!(conn.phase, backend::Phase::Handshake { .. }) {
+                self.backend_established(handle, now);
+            }
+            while let Some((stream, event)) = self.backends.get_mut(handle).and_then(|c| c.session.poll()) {
+                self.backend_event(handle, stream, event, now);
+            }
+            self.backend_writable(handle, now);
+            self.send_waiting_heads(handle, now);
+            self.turn_requests(handle, now);
+        }
+        let Some(conn) = self.backends.get_mut(handle) else { return };
+        conn.session.sweep();
+        let backend = conn.backend;
+        if conn.session.is_over() {
+            self.backend_over(handle, false, now);
+        } else if self.upstream.backends[backend].queue.len() > 0 {
+            self.serve_queue(backend, now);
+        }
+    }
+
+    fn backend_event(&mut self, handle: Handle, stream: u64, event: h3::Event, now: Instant) {
+        if matches!(event, h3::Event::GoAway) {
+            // quiche gives the GOAWAY's id where other events have their stream.
+            self.backend_leaving(handle, stream, now);
+            return;
+        }
+        let known = self.backends.get(handle).and_then(|c| c.session.exchanges.get(&stream)).copied();
+        let Some(exchange) = known else { return };
+        match event {
+            h3::Event::Headers { list, .. } => self.response_headers(exchange, list, now),
+            h3::Event::Data => self.response_readable(exchange, now),
+            h3::Event::Finished => self.response_ended(exchange, now),
+            h3::Event::Reset(code) => self.backend_reset(exchange, code, now),
+            h3::Event::PriorityUpdate | h3::Event::GoAway => {}
+        }
+    }
+
+    fn backend_writable(&mut self, handle: Handle, now: Instant) {
+        while let Some(conn) = self.backends.get_mut(handle) {
+            let Some(stream) = conn.session.next_writable() else { return };
+            if let Some(&exchange) = conn.session.exchanges.get(&stream) {
+                match conn.session.capacity(stream) {
+                    Ok(_) => self.queue_request(exchange),
+                    Err(_) => self.request_stopped(exchange, now),
+                }
+            }
+        }
+    }
+
+    /// Moves request bodies, a turn each, until none has bytes or none has room.
+    fn turn_requests(&mut self, handle: Handle, now: Instant) {
+        loop {
+            let Some(conn) = self.backends.get_mut(handle) else { return };
+            if !conn.session.heads.is_empty() {
+                return;
+            }
+            let Some(id) = conn.session.ready.pop_front() else { return };
+            let Some(exchange) = self.exchanges.get_mut(id) else { continue };
+            exchange.request.queued = false;
+            let State::Open { connection, stream } = exchange.state else { continue };
+            if connection != handle || !exchange.request.has_work() {
+                continue;
+            }
+            let downstream = exchange.downstream;
+            let Some(source) = self.downstreams.get_mut(downstream) else { continue };
+            let moved = exchange.request.moved;
+            let turn = take_turn(
+                &mut exchange.request,
+                (&mut source.session, exchange.stream),
+                (&mut conn.session, stream),
+                &mut self.scratch,
+            );
+            if exchange.request.moved != moved {
+                exchange.progress = now;
+            }
+            self.after_request_turn(id, downstream, turn, now);
+        }
+    }
+
+    fn after_request_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
+        match turn {
+            Turn::Again => {
+                self.queue_request(id);
+                self.want_send(ConnectionRef::Downstream(source));
+            }
+            Turn::SourceDry => self.want_drive(ConnectionRef::Downstream(source)),
+            Turn::Blocked => self.want_send(ConnectionRef::Downstream(source)),
+            Turn::Finished => {
+                self.want_drive(ConnectionRef::Downstream(source));
+                self.request_finished(id, now);
+            }
+            Turn::SourceReset(code) => self.client_cancelled(id, code, now),
+            Turn::Stopped(_) => self.request_stopped(id, now),
+            Turn::WrongLength => self.request_wrong_length(id, now),
+            // The backend's connection is over, or its stream is: its end comes as an event.
+            Turn::Gone => self.request_stopped(id, now),
+        }
+    }
+
+    /// Tells once, when draining is done.
+    fn tell_drained(&mut self) {
+        let Some(drain) = &self.drain else { return };
+        if drain.told {
+            return;
+        }
+        let over = |handle: &Handle| self.downstreams.get(*handle).is_none_or(|c| c.session.over);
+        let gone = |handle: &Handle| self.backends.get(*handle).is_none_or(|c| c.session.over);
+        // Not the data path: runs while draining alone.
+        let done = self.downstreams.handles().iter().all(over) && self.backends.handles().iter().all(gone);
+        if done {
+            if let Some(drain) = self.drain.as_mut() {
+                drain.told = true;
+            }
+            self.emit(Event::Drained);
+        }
+    }
+}

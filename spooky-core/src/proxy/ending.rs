@@ -1,0 +1,310 @@
+//! How exchanges and connections end.
+//!
+//! Whatever happens, an exchange passes through [`Proxy::finish`] exactly once,
+//! which leaves its one record.
+
+use std::time::Instant;
+
+use super::Proxy;
+use crate::backend::{self, connect_failure};
+use crate::downstream::Phase;
+use crate::exchange::{Head, State};
+use crate::http::LocalReply;
+use crate::io::{Event, Handle};
+use crate::limits;
+use crate::listener::ConnectionRef;
+use crate::observe::{Outcome, Reason, Record};
+use crate::session::code;
+
+impl Proxy {
+    /// The response is with the client's connection, whole.
+    pub(super) fn response_finished(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let outcome = exchange.natural_outcome();
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        if !exchange.request.finished && !exchange.request.stopped && !exchange.request.ended
+            && let Some(conn) = self.downstreams.get_mut(downstream)
+        {
+            // RFC 9114 section 4.1: a server that answered without the rest of the
+            // request "MAY abort reading the request stream" with H3_NO_ERROR.
+            conn.session.stop(stream, code::NO_ERROR);
+        }
+        self.finish(id, outcome, now);
+    }
+
+    /// The client reset its stream, stopped reading, or is gone.
+    pub(super) fn client_cancelled(&mut self, id: Handle, stream_code: u64, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.reason = Some(Reason::ClientCancelled);
+        if stream_code != 0 && stream_code != code::REQUEST_CANCELLED {
+            exchange.detail = Some(format!("code {stream_code:#x}").into());
+        }
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        if let Some(conn) = self.downstreams.get_mut(downstream) {
+            conn.session.abort(stream, code::REQUEST_CANCELLED);
+        }
+        self.finish(id, Outcome::Cancelled, now);
+    }
+
+    /// The backend reset its stream.
+    pub(super) fn backend_reset(&mut self, id: Handle, stream_code: u64, now: Instant) {
+        // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
+        let detail = Some(format!("code {stream_code:#x}").into());
+        if stream_code == code::REQUEST_REJECTED {
+            self.retry_or_fail(id, Reason::BackendReset, detail, now);
+        } else {
+            self.fail(id, Reason::BackendReset, detail, now);
+        }
+    }
+
+    /// The backend surely did not act on the request: it may go to another, once.
+    pub(super) fn retry_or_fail(&mut self, id: Handle, reason: Reason, detail: Option<Box<str>>, now: Instant) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let here = exchange.charged;
+        let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
+        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || other.is_none() {
+            self.fail(id, reason, detail, now);
+            return;
+        }
+        self.counters.requests_retried += 1;
+        self.detach(id, now);
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.request.finished = false;
+        }
+        self.choose(id, here, now);
+    }
+
+    /// Something went wrong: a local reply says so, if it still can; otherwise
+    /// the client's stream is reset, so that a short body never ends clean.
+    pub(super) fn fail(&mut self, id: Handle, reason: Reason, detail: Option<Box<str>>, now: Instant) {
+        self.detach(id, now);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.reason = Some(reason);
+        exchange.detail = detail;
+        if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
+            self.reset_client(id, now);
+            return;
+        }
+        let to_head = exchange.is_head_request();
+        exchange.reply = Some(LocalReply::new(reason, exchange.detail.as_deref(), to_head));
+        exchange.state = State::Replying;
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        // What is held of the backend's response gives way to the reply.
+        let waits = matches!(exchange.response_head, Head::Held(_));
+        exchange.response_head = Head::Awaited;
+        let stop = !std::mem::replace(&mut exchange.request.stopped, true) && !exchange.request.ended;
+        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+        if stop {
+            conn.session.stop(stream, code::NO_ERROR);
+        }
+        if waits && conn.session.heads.contains(&id) {
+            return;
+        }
+        if conn.session.heads.is_empty() {
+            self.try_send_response(id, now);
+        } else {
+            conn.session.heads.push_back(id);
+            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+        }
+    }
+
+    /// The response's head does not fit the client's congestion window, and
+    /// nothing in flight will widen it.
+    pub(super) fn response_stuck(&mut self, id: Handle, now: Instant) {
+        self.detach(id, now);
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.reason.get_or_insert(Reason::HeadUnsendable);
+        }
+        self.reset_client(id, now);
+    }
+
+    pub(super) fn reset_client(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get(id) else { return };
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        if let Some(conn) = self.downstreams.get_mut(downstream) {
+            conn.session.abort(stream, code::INTERNAL_ERROR);
+        }
+        self.finish(id, Outcome::Reset, now);
+    }
+
+    /// Takes the exchange away from its backend, wherever it is with it.
+    pub(super) fn detach(&mut self, id: Handle, now: Instant) {
+        self.set_deadline(id, None);
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let state = std::mem::replace(&mut exchange.state, State::New);
+        let charged = exchange.charged.take();
+        let complete = exchange.request.finished && exchange.response.ended;
+        match state {
+            State::New | State::Replying => {}
+            State::Queued { backend } => {
+                self.shared.backends[backend].pending.sub();
+                let exchanges = &self.exchanges;
+                let waits = |h| exchanges.get(h).is_some_and(|e| e.state == State::Queued { backend });
+                self.upstream.backends[backend].queue.left(waits);
+            }
+            State::Connecting { connection } => {
+                let exchanges = &self.exchanges;
+                let waits = |h| exchanges.get(h).is_some_and(|e| e.state == State::Connecting { connection });
+                if let Some(conn) = self.backends.get_mut(connection)
+                    && let backend::Phase::Handshake { waiting, .. } = &mut conn.phase
+                {
+                    waiting.left(waits);
+                }
+            }
+            State::Sending { connection } => {
+                if let Some(conn) = self.backends.get_mut(connection) {
+                    conn.session.heads.retain(|&h| h != id);
+                }
+                self.want_drive(ConnectionRef::Backend(connection));
+            }
+            State::Open { connection, stream } => {
+                if let Some(conn) = self.backends.get_mut(connection) {
+                    if !complete {
+                        conn.session.abort(stream, code::REQUEST_CANCELLED);
+                    }
+                    conn.session.bury(stream);
+                }
+                self.want_drive(ConnectionRef::Backend(connection));
+            }
+        }
+        if let Some(backend) = charged {
+            self.shared.backends[backend].requests.sub();
+        }
+        if let State::Connecting { connection } | State::Sending { connection } | State::Open { connection, .. } = state
+        {
+            self.left_connection(connection, now);
+        }
+    }
+
+    fn left_connection(&mut self, connection: Handle, now: Instant) {
+        let Some(conn) = self.backends.get_mut(connection) else { return };
+        if conn.is_idle() {
+            conn.idle_since = now;
+            self.want_send(ConnectionRef::Backend(connection));
+            self.close_if_done(connection);
+        }
+    }
+
+    /// The one end of every exchange.
+    fn finish(&mut self, id: Handle, outcome: Outcome, now: Instant) {
+        self.detach(id, now);
+        let Some(exchange) = self.exchanges.remove(id) else { return };
+        self.timers.remove(exchange.timer);
+        if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
+            conn.session.heads.retain(|&h| h != id);
+            conn.session.bury(exchange.stream);
+        }
+        self.want_drive(ConnectionRef::Downstream(exchange.downstream));
+        let counter = match outcome {
+            Outcome::Complete => &mut self.counters.requests_complete,
+            Outcome::LocalReply => &mut self.counters.requests_local_reply,
+            Outcome::Reset => &mut self.counters.requests_reset,
+            Outcome::Cancelled => &mut self.counters.requests_cancelled,
+        };
+        *counter += 1;
+        let record = Record {
+            id: exchange.id,
+            started: self.wall(exchange.started),
+            client: exchange.client,
+            request: exchange.head,
+            backend: exchange.backend,
+            attempts: exchange.attempts,
+            status: exchange.status,
+            request_bytes: exchange.request.moved,
+            response_bytes: exchange.response.moved,
+            time_to_head: exchange.headed.map(|at| at.saturating_duration_since(exchange.started)),
+            duration: now.saturating_duration_since(exchange.started),
+            outcome,
+            reason: exchange.reason,
+            detail: exchange.detail,
+        };
+        self.emit(Event::Exchange(Box::new(record)));
+    }
+
+    /// A client's connection has ended: so have its exchanges.
+    pub(super) fn downstream_over(&mut self, handle: Handle, now: Instant) {
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        if std::mem::replace(&mut conn.session.over, true) {
+            return;
+        }
+        if let Phase::Handshake { chosen, .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
+            self.routes.remove_chosen(&chosen);
+            self.half_open -= 1;
+            self.counters.handshakes_failed += 1;
+        }
+        let mut open: Vec<(u64, Handle)> = conn.session.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
+        open.sort_unstable();
+        for (_, id) in open {
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.reason = Some(Reason::ClientGone);
+                self.finish(id, Outcome::Cancelled, now);
+            }
+        }
+        self.want_send(ConnectionRef::Downstream(handle));
+    }
+
+    /// A connection to a backend has ended, or was never made.
+    pub(super) fn backend_over(&mut self, handle: Handle, refused: bool, now: Instant) {
+        let Some(conn) = self.backends.get_mut(handle) else { return };
+        if std::mem::replace(&mut conn.session.over, true) {
+            return;
+        }
+        let backend = conn.backend;
+        let timed_out = conn.session.is_timed_out();
+        let failure = connect_failure(&mut conn.session, refused);
+        let phase = std::mem::replace(&mut conn.phase, backend::Phase::Leaving);
+        let mut open: Vec<(u64, Handle)> = conn.session.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
+        open.sort_unstable();
+        let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
+        self.shared.backends[backend].connections.sub();
+        self.upstream.backends[backend].remove_connection(handle);
+        if let backend::Phase::Handshake { waiting, .. } = phase {
+            self.counters.backend_connections_failed += 1;
+            self.upstream.backends[backend].backoff.fail(now);
+            let (reason, detail) = if timed_out { (Reason::ConnectTimeout, None) } else { failure };
+            self.connect_failed(handle, waiting, reason, detail, now);
+        }
+        for (_, id) in open {
+            let detail = if timed_out { Some("the backend fell silent".into()) } else { None };
+            self.fail(id, Reason::BackendGone, detail, now);
+        }
+        for id in heads {
+            // Nothing of these was sent.
+            self.retry_or_fail(id, Reason::BackendGone, None, now);
+        }
+        self.serve_queue(backend, now);
+        self.want_send(ConnectionRef::Backend(handle));
+    }
+
+    fn connect_failed(
+        &mut self,
+        connection: Handle,
+        mut waiting: crate::upstream::Queue,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let state = State::Connecting { connection };
+        loop {
+            let exchanges = &self.exchanges;
+            let Some(id) = waiting.pop(|h| exchanges.get(h).is_some_and(|e| e.state == state)) else { return };
+            self.retry_or_fail(id, reason, detail.clone(), now);
+        }
+    }
+
+    /// quiche is done with a connection: its ids, timer and slot are free again.
+    pub(super) fn free(&mut self, connection: ConnectionRef) {
+        let session = match connection {
+            ConnectionRef::Downstream(handle) => self.downstreams.remove(handle).map(|c| c.session),
+            ConnectionRef::Backend(handle) => self.backends.remove(handle).map(|c| c.session),
+        };
+        let Some(mut session) = session else { return };
+        self.timers.remove(session.timer);
+        while let Some(id) = session.quic_mut().retired_scid_next() {
+            self.routes.remove(&id);
+        }
+        for id in session.quic().source_ids() {
+            self.routes.remove(id);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The proxy: the one place that knows all stages.
+//!
+//! | file | what of the proxy |
+//! | --- | --- |
+//! | `mod.rs` | its parts, its face |
+//! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `drive.rs` | what a connection has to say, and bodies in turns |
+//! | `request.rs` | from the client's head to the backend's stream |
+//! | `places.rs` | which connection to a backend, when to open one, who waits |
+//! | `response.rs` | from the backend's head to the client's stream |
+//! | `ending.rs` | how exchanges and connections end |
+//! | `timeouts.rs` | deadlines, draining |
+//! | `check.rs` | what must hold between calls |
+
+mod check;
+mod drive;
+mod ending;
+mod places;
+mod receive;
+mod request;
+mod response;
+mod timeouts;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::exchange::Exchange;
+use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
+use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
+use crate::observe::{BackendSnapshot, Counters, Snapshot};
+use crate::session::Session;
+use crate::setup::Setup;
+use crate::shared::Shared;
+use crate::timers::{TimerId, Timers};
+use crate::upstream::Upstream;
+use crate::{backend, downstream, limits};
+
+/// What a [`Proxy`] is made from.
+#[derive(Debug)]
+pub struct Params {
+    /// The configuration, built.
+    pub setup: Arc<Setup>,
+    /// Common to all workers of the process.
+    pub shared: Arc<Shared>,
+    /// Index of this worker, below [`Shared::workers`].
+    pub worker: usize,
+    /// 32 bytes of the operating system's randomness, another for each worker.
+    pub seed: [u8; 32],
+    /// Wall clock at `now` of [`Proxy::new`].
+    pub wall: SystemTime,
+    /// The worker's sockets.
+    pub sockets: Sockets,
+}
+
+/// Whose timer it is.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Connection(ConnectionRef),
+    Exchange(Handle),
+    /// Looks after queues and connections that should be there without need.
+    Tend,
+    Drain,
+}
+
+/// One worker's whole data plane.
+///
+/// Feed it with `handle_*`, then drain it with [`Pump`](crate::pump::Pump) (or
+/// `poll_transmit` and `poll_event` until both have nothing), and call
+/// `handle_timeout` when `poll_timeout` is reached. `now` must not go back, and
+/// must not be ahead of the operating system's clock, which quiche reads itself.
+#[derive(Debug)]
+pub struct Proxy {
+    setup: Arc<Setup>,
+    shared: Arc<Shared>,
+    worker: usize,
+    sockets: Sockets,
+    rng: StdRng,
+    ids: Ids,
+    server: QuicConfig,
+    client: QuicConfig,
+    routes: Routes,
+    downstreams: Table<downstream::Connection>,
+    backends: Table<backend::Connection>,
+    exchanges: Table<Exchange>,
+    upstream: Upstream,
+    timers: Timers<Owner>,
+    tend: TimerId,
+    drain: Option<Drain>,
+    /// Connections with something to read or to move.
+    to_drive: VecDeque<ConnectionRef>,
+    /// Connections that may have something to send.
+    to_send: VecDeque<ConnectionRef>,
+    stateless: VecDeque<Stateless>,
+    events: VecDeque<Event>,
+    /// Bodies pass through here, one turn at a time.
+    scratch: Box<[u8]>,
+    counters: Counters,
+    half_open: usize,
+    next_exchange: u64,
+    next_socket: usize,
+    /// Wall clock at an instant.
+    clock: (SystemTime, Instant),
+}
+
+#[derive(Debug)]
+struct Drain {
+    timer: TimerId,
+    deadline: Instant,
+    told: bool,
+}
+
+/// quiche's configuration of one side, and HTTP/3's.
+struct QuicConfig {
+    quic: quiche::Config,
+    h3: quiche::h3::Config,
+}
+
+impl std::fmt::Debug for QuicConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("QuicConfig")
+    }
+}
+
+impl QuicConfig {
+    fn new(quic: quiche::Config) -> Self {
+        let mut h3 = quiche::h3::Config::new().expect("quiche's own defaults are legal");
+        h3.set_max_field_section_size(limits::FIELD_SECTION_BYTES);
+        QuicConfig { quic, h3 }
+    }
+}
+
+impl Proxy {
+    /// A worker with nothing to do yet.
+    ///
+    /// # Panics
+    /// If `params.worker` is not below the number of workers that share.
+    pub fn new(params: Params, now: Instant) -> Self {
+        let Params { setup, shared, worker, seed, wall, sockets } = params;
+        assert!(worker < shared.workers(), "worker {worker} of {}", shared.workers());
+        let built = "Setup::build made the same contexts already";
+        let mut timers = Timers::new();
+        let tend = timers.create(Owner::Tend, now);
+        let mut proxy = Proxy {
+            worker,
+            rng: StdRng::from_seed(seed),
+            ids: Ids::new(shared.id_key),
+            server: QuicConfig::new(setup.server_config().expect(built)),
+            client: QuicConfig::new(setup.client_config().expect(built)),
+            routes: Routes::default(),
+            downstreams: Table::new(),
+            backends: Table::new(),
+            exchanges: Table::new(),
+            upstream: Upstream::new(&setup.config().upstream),
+            timers,
+            tend,
+            drain: None,
+            to_drive: VecDeque::new(),
+            to_send: VecDeque::new(),
+            stateless: VecDeque::new(),
+            events: VecDeque::new(),
+            scratch: vec![0; limits::TURN_BYTES].into_boxed_slice(),
+            counters: Counters::default(),
+            half_open: 0,
+            next_exchange: (worker as u64) << 48,
+            next_socket: worker,
+            clock: (wall, now),
+            setup,
+            shared,
+            sockets,
+        };
+        proxy.handle_tend(now);
+        proxy
+    }
+
+    /// Takes in datagrams. Those that belong to other workers are named in
+    /// `misrouted`, which is not cleared. Hostile bytes become counters.
+    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, misrouted: &mut Vec<Misrouted>, now: Instant) {
+        self.receive(datagram, misrouted, now);
+        self.debug_check();
+    }
+
+    /// The network says that `to`, to which `socket` sent, can't be reached.
+    ///
+    /// Anybody can forge that, so it only ends handshakes; an established
+    /// connection takes no new request until it is heard again.
+    pub fn handle_unreachable(&mut self, socket: SocketId, to: SocketAddr, now: Instant) {
+        self.unreachable(socket, to, now);
+        self.debug_check();
+    }
+
+    /// Does what is due at `now`; harmless when nothing is.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.fire_timers(now);
+        self.debug_check();
+    }
+
+    /// Tells the wall clock, about once a second. It only stamps.
+    pub fn handle_clock(&mut self, wall: SystemTime, now: Instant) {
+        self.clock = (wall, now);
+    }
+
+    /// Accepts nothing new, and ends when what is in flight has ended, or at
+    /// `deadline`. [`Event::Drained`] tells when. A second call can only move the
+    /// deadline closer.
+    pub fn drain(&mut self, deadline: Instant, now: Instant) {
+        self.begin_drain(deadline, now);
+        self.debug_check();
+    }
+
+    /// The next datagrams to send, written to the front of `buf`, which is grown
+    /// as needed and never cleared. All inputs are worked off first.
+    pub fn poll_transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+        let transmit = self.next_transmit(max_segments, buf, now);
+        if transmit.is_none() {
+            self.debug_check();
+        }
+        transmit
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is to be called, at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The state of this worker. In `backends`, counts are those of the process.
+    pub fn snapshot(&self) -> Snapshot {
+        let row = |(index, backend): (usize, &crate::upstream::Backend)| BackendSnapshot {
+            id: backend.id.clone(),
+            connections: backend.connections.len() as u64,
+            requests: self.charged(index),
+            pending: backend.queue.len() as u64,
+        };
+        Snapshot {
+            downstream_connections: self.downstreams.len() as u64,
+            exchanges: self.exchanges.len() as u64,
+            backends: self.upstream.backends.iter().enumerate().map(row).collect(),
+            counters: self.counters,
+        }
+    }
+
+    /// This worker's requests in flight at a backend.
+    fn charged(&self, backend: usize) -> u64 {
+        let charged = |&h: &Handle| self.exchanges.get(h).is_some_and(|e| e.charged == Some(backend));
+        self.exchanges.handles().iter().filter(|h| charged(h)).count() as u64
+    }
+
+    fn session_mut(&mut self, connection: ConnectionRef) -> Option<&mut Session> {
+        match connection {
+            ConnectionRef::Downstream(handle) => self.downstreams.get_mut(handle).map(|c| &mut c.session),
+            ConnectionRef::Backend(handle) => self.backends.get_mut(handle).map(|c| &mut c.session),
+        }
+    }
+
+    /// Queues a connection for reading and moving, and for sending after that.
+    fn want_drive(&mut self, connection: ConnectionRef) {
+        let Some(session) = self.session_mut(connection) else { return };
+        if !std::mem::replace(&mut session.wants_drive, true) {
+            self.to_drive.push_back(connection);
+        }
+        self.want_send(connection);
+    }
+
+    /// Queues a connection for sending.
+    fn want_send(&mut self, connection: ConnectionRef) {
+        let Some(session) = self.session_mut(connection) else { return };
+        if !std::mem::replace(&mut session.wants_send, true) {
+            self.to_send.push_back(connection);
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.events.len() < limits::EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.counters.events_dropped += 1;
+        }
+    }
+
+    fn wall(&self, at: Instant) -> SystemTime {
+        let (wall, instant) = self.clock;
+        match at.checked_duration_since(instant) {
+            Some(after) => wall + after,
+            None => wall - instant.saturating_duration_since(at),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A datagram finds its connection, or starts one.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use rand::RngExt;
+
+use super::{Owner, Proxy};
+use crate::downstream::{Connection, Phase};
+use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
+use crate::limits;
+use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
+use crate::session::Session;
+
+impl Proxy {
+    pub(super) fn receive(&mut self, datagram: Datagram<'_>, misrouted: &mut Vec<Misrouted>, now: Instant) {
+        let Datagram { socket, from, to, stride, handed_over, data } = datagram;
+        let stride = stride.max(1);
+        let mut start = 0;
+        for part in data.chunks_mut(stride) {
+            let range = start..start + part.len();
+            start = range.end;
+            self.counters.datagrams_received += 1;
+            let Some(id) = destination_id(part) else {
+                self.counters.datagrams_dropped += 1;
+                continue;
+            };
+            if let Some(connection) = self.routes.find(id) {
+                self.deliver(connection, part, from, to, now);
+                continue;
+            }
+            match self.ids.worker(id).map(usize::from) {
+                Some(worker) if worker != self.worker && worker < self.shared.workers() && !handed_over => {
+                    self.counters.datagrams_misrouted += 1;
+                    misrouted.push(Misrouted { worker, range });
+                }
+                _ if socket == SocketId::LISTENER && is_long(part) => self.receive_stranger(part, from, to, now),
+                _ => self.counters.datagrams_dropped += 1,
+            }
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        connection: ConnectionRef,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+    ) {
+        match connection {
+            ConnectionRef::Downstream(handle) => {
+                let Some(conn) = self.downstreams.get_mut(handle) else { return };
+                conn.session.receive(data, from, to, now);
+                while let Some(retired) = conn.session.quic_mut().retired_scid_next() {
+                    self.routes.remove(&retired);
+                }
+            }
+            ConnectionRef::Backend(handle) => {
+                let Some(conn) = self.backends.get_mut(handle) else { return };
+                // Our sockets toward backends are bound to wildcards: quiche knows
+                // them by what they were bound to.
+                let local = conn.session.local();
+                conn.session.receive(data, from, local, now);
+            }
+        }
+        self.want_drive(connection);
+    }
+
+    fn receive_stranger(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
+        match classify(data) {
+            Stranger::Drop => self.counters.datagrams_dropped += 1,
+            Stranger::Negotiate(header) => {
+                self.counters.datagrams_dropped += 1;
+                if self.stateless.len() < limits::STATELESS
+                    && let Some(reply) = Stateless::negotiation(&header, to, from)
+                {
+                    self.stateless.push_back(reply);
+                }
+            }
+            Stranger::Accept(header) => match self.accept(&header, from, to, now) {
+                Some(handle) => self.deliver(ConnectionRef::Downstream(handle), data, from, to, now),
+                None => self.counters.connections_refused += 1,
+            },
+        }
+    }
+
+    fn accept(
+        &mut self,
+        header: &quiche::Header<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+    ) -> Option<Handle> {
+        let full = self.downstreams.len() >= limits::DOWNSTREAM_CONNECTIONS || self.half_open >= limits::HALF_OPEN;
+        if full || self.drain.is_some() {
+            return None;
+        }
+        let id = self.issue_id();
+        // Resets are not sent yet, but the peer needs a token nobody can guess.
+        self.server.quic.set_stateless_reset_token(Some(self.rng.random()));
+        let scid = quiche::ConnectionId::from_ref(&id);
+        let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
+        let timer = self.timers.create(Owner::Drain, now);
+        let session =
+            Session::new(quic, SocketId::LISTENER, to, timer, self.setup.config().quic.idle_timeout, now);
+        let chosen = header.dcid.to_vec();
+        let phase = Phase::Handshake { chosen: chosen.clone(), deadline: now + limits::HANDSHAKE_TIMEOUT };
+        let handle =
+            self.downstreams.insert(Connection { session, client: from, phase, next_stream: 0, goaway: None });
+        let connection = ConnectionRef::Downstream(handle);
+        self.timers.set_owner(timer, Owner::Connection(connection));
+        self.routes.insert(id, connection);
+        self.routes.insert_chosen(chosen, handle);
+        self.half_open += 1;
+        self.counters.connections_accepted += 1;
+        Some(handle)
+    }
+
+    pub(super) fn issue_id(&mut self) -> Cid {
+        let worker = u16::try_from(self.worker).expect("workers are at most 1024");
+        self.ids.issue(worker, &mut self.rng)
+    }
+
+    /// Gives a client as many ids as it takes, so that it can move (RFC 9000
+    /// section 5.1.1).
+    pub(super) fn issue_spare_ids(&mut self, handle: Handle) {
+        loop {
+            let id = self.issue_id();
+            let token = self.rng.random();
+            let Some(conn) = self.downstreams.get_mut(handle) else { return };
+            let quic = conn.session.quic_mut();
+            if quic.scids_left() == 0 || quic.new_scid(&quiche::ConnectionId::from_ref(&id), token, false).is_err() {
+                return;
+            }
+            self.routes.insert(id, ConnectionRef::Downstream(handle));
+        }
+    }
+
+    pub(super) fn next_stateless(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let Stateless { from, to, bytes } = self.stateless.pop_front()?;
+        if buf.len() < bytes.len() {
+            buf.resize(bytes.len(), 0);
+        }
+        buf[..bytes.len()].copy_from_slice(&bytes);
+        Some(Transmit { socket: SocketId::LISTENER, from, to, size: bytes.len(), segment_size: None })
+    }
+}

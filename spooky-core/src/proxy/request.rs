@@ -1,0 +1,229 @@
+//! From the client's head to the backend's stream.
+
+use std::time::Instant;
+
+use quiche::h3::Header;
+
+use super::{Owner, Proxy};
+use crate::exchange::{Exchange, State};
+use crate::http::{HeadError, RequestHead, check_trailers};
+use crate::io::Handle;
+use crate::limits;
+use crate::listener::ConnectionRef;
+use crate::observe::Reason;
+use crate::session::{StreamError, code};
+
+impl Proxy {
+    /// A request's head has come.
+    pub(super) fn begin(&mut self, downstream: Handle, stream: u64, list: Vec<Header>, now: Instant) {
+        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+        if conn.session.is_buried(stream) {
+            return;
+        }
+        if conn.goaway.is_some_and(|id| stream >= id) {
+            // RFC 9114 section 5.2: requests from the GOAWAY's id on are refused
+            // in a way that says nothing was done, so the client may try elsewhere.
+            conn.session.abort(stream, code::REQUEST_REJECTED);
+            conn.session.bury(stream);
+            return;
+        }
+        conn.next_stream = conn.next_stream.max(stream + 4);
+        let ended = conn.session.is_read(stream);
+        let client = conn.client;
+        let timer = self.timers.create(Owner::Tend, now);
+        self.next_exchange += 1;
+        let mut exchange = Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
+        exchange.request.ended = ended;
+        let id = self.exchanges.insert(exchange);
+        self.timers.set_owner(timer, Owner::Exchange(id));
+        conn.session.exchanges.insert(stream, id);
+        self.counters.requests += 1;
+        match RequestHead::parse(list, self.setup.config().limits.header_bytes) {
+            Ok(head) => self.accept_request(id, head, now),
+            Err(HeadError::TooLarge) => self.fail(id, Reason::RequestHeadTooLarge, None, now),
+            Err(HeadError::Connect) => self.fail(id, Reason::ConnectRefused, None, now),
+            Err(HeadError::Malformed(text)) => self.fail(id, Reason::BadRequest, Some(text.into()), now),
+        }
+    }
+
+    fn accept_request(&mut self, id: Handle, head: RequestHead, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.request.expected = head.content_length();
+        let short = exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
+        exchange.head = Some(head);
+        if short {
+            self.request_wrong_length(id, now);
+            return;
+        }
+        self.choose(id, None, now);
+    }
+
+    /// Chooses a backend, other than `except` if there is one, and goes there.
+    pub(super) fn choose(&mut self, id: Handle, except: Option<usize>, now: Instant) {
+        let Some(backend) = self.upstream.pick(except, &mut self.rng, now) else {
+            self.fail(id, Reason::NoBackend, None, now);
+            return;
+        };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.attempts += 1;
+        exchange.backend = Some(self.upstream.backends[backend].id.clone());
+        self.find_place(id, backend, now);
+    }
+
+    /// Sends the request's head on `connection`, or lets it wait for room there.
+    pub(super) fn send_head(&mut self, id: Handle, connection: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.state = State::Sending { connection };
+        let Some(conn) = self.backends.get_mut(connection) else { return };
+        if conn.session.heads.is_empty() {
+            self.try_send_head(id, connection, now);
+        } else {
+            conn.session.heads.push_back(id);
+            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+        }
+        self.want_drive(ConnectionRef::Backend(connection));
+    }
+
+    /// Sends heads that waited for room, in order, as far as it goes.
+    pub(super) fn send_waiting_heads(&mut self, connection: Handle, now: Instant) {
+        loop {
+            let Some(conn) = self.backends.get_mut(connection) else { return };
+            let Some(id) = conn.session.heads.pop_front() else { return };
+            if !self.try_send_head(id, connection, now) {
+                return;
+            }
+        }
+    }
+
+    /// Tries once. False if the head waits, at the front of `heads`.
+    fn try_send_head(&mut self, id: Handle, connection: Handle, now: Instant) -> bool {
+        let (Some(exchange), Some(conn)) = (self.exchanges.get_mut(id), self.backends.get_mut(connection)) else {
+            return true;
+        };
+        let Some(head) = exchange.head.as_ref().filter(|_| exchange.state == State::Sending { connection }) else {
+            return true;
+        };
+        let fin = exchange.request.ended && exchange.request.trailers.is_none();
+        match conn.session.send_request(head.fields(), fin) {
+            Ok(stream) => {
+                exchange.state = State::Open { connection, stream };
+                exchange.request.finished = fin;
+                exchange.progress = now;
+                conn.session.exchanges.insert(stream, id);
+                let timeout = self.setup.config().upstream.timeouts.response_header;
+                self.set_deadline(id, Some(now + timeout));
+                self.queue_request(id);
+                true
+            }
+            Err(StreamError::Blocked) => {
+                let stuck = conn.session.is_request_hopeless();
+                if stuck {
+                    self.head_stuck(id, connection, now);
+                    return true;
+                }
+                conn.session.heads.push_front(id);
+                if exchange.deadline.is_none() {
+                    self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+                }
+                false
+            }
+            Err(StreamError::NoCredit) => {
+                self.requeue(id, now);
+                true
+            }
+            Err(StreamError::GoingAway) => {
+                self.backend_leaving(connection, u64::MAX, now);
+                self.requeue(id, now);
+                true
+            }
+            Err(StreamError::Stopped(_) | StreamError::Reset(_) | StreamError::Gone) => {
+                self.fail(id, Reason::BackendGone, None, now);
+                true
+            }
+        }
+    }
+
+    /// The head does not fit this connection's congestion window, and nothing in
+    /// flight will widen it: one fresh connection is tried, with its full
+    /// initial window.
+    pub(super) fn head_stuck(&mut self, id: Handle, connection: Handle, now: Instant) {
+        let Some(backend) = self.backends.get(connection).map(|c| c.backend) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if std::mem::replace(&mut exchange.refreshed, true) {
+            self.fail(id, Reason::HeadUnsendable, None, now);
+            return;
+        }
+        exchange.state = State::New;
+        self.set_deadline(id, None);
+        match self.open_connection(backend, now) {
+            Some(fresh) => self.wait_for_handshake(id, fresh),
+            None => self.fail(id, Reason::HeadUnsendable, None, now),
+        }
+    }
+
+    pub(super) fn request_readable(&mut self, id: Handle) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.request.readable = true;
+        self.queue_request(id);
+    }
+
+    pub(super) fn request_ended(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.request.ended = true;
+        let request = &exchange.request;
+        if request.expected.is_some_and(|e| request.moved < e) && !request.finished && !request.stopped {
+            self.request_wrong_length(id, now);
+            return;
+        }
+        self.queue_request(id);
+    }
+
+    pub(super) fn request_trailers(&mut self, id: Handle, list: Vec<Header>, now: Instant) {
+        if check_trailers(&list, self.setup.config().limits.header_bytes).is_err() {
+            self.fail(id, Reason::BadRequest, Some("malformed trailers".into()), now);
+            return;
+        }
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.request.trailers = Some(list);
+        }
+    }
+
+    /// Lets the request's body have a turn into its backend's connection.
+    pub(super) fn queue_request(&mut self, id: Handle) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let State::Open { connection, .. } = exchange.state else { return };
+        if exchange.request.queued || !exchange.request.has_work() {
+            return;
+        }
+        exchange.request.queued = true;
+        if let Some(conn) = self.backends.get_mut(connection) {
+            conn.session.ready.push_back(id);
+        }
+        self.want_drive(ConnectionRef::Backend(connection));
+    }
+
+    /// The whole request is with the backend's connection.
+    pub(super) fn request_finished(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.progress = now;
+    }
+
+    /// The backend wants no more of the request (RFC 9114 section 4.1): the
+    /// client need not send it, and the response is still to come.
+    pub(super) fn request_stopped(&mut self, id: Handle, _now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        if exchange.request.finished || std::mem::replace(&mut exchange.request.stopped, true) {
+            return;
+        }
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        if let Some(conn) = self.downstreams.get_mut(downstream) {
+            conn.session.stop(stream, code::NO_ERROR);
+        }
+        self.want_send(ConnectionRef::Downstream(downstream));
+    }
+
+    pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
+        let text = "the body is not as long as its content-length";
+        self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
+    }
+}

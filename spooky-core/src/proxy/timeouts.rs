@@ -1,0 +1,182 @@
+//! Deadlines, and draining.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Drain, Owner, Proxy};
+use crate::backend;
+use crate::exchange::State;
+use crate::io::{Handle, SocketId};
+use crate::listener::ConnectionRef;
+use crate::observe::Reason;
+use crate::session::code;
+
+impl Proxy {
+    pub(super) fn fire_timers(&mut self, now: Instant) {
+        while let Some(owner) = self.timers.pop_due(now) {
+            match owner {
+                Owner::Connection(connection) => self.connection_timeout(connection, now),
+                Owner::Exchange(id) => self.exchange_timeout(id, now),
+                Owner::Tend => self.handle_tend(now),
+                Owner::Drain => self.end_drain(now),
+            }
+        }
+    }
+
+    fn connection_timeout(&mut self, connection: ConnectionRef, now: Instant) {
+        if let Some(session) = self.session_mut(connection) {
+            session.handle_timeout(now);
+        }
+        match connection {
+            ConnectionRef::Downstream(handle) => {
+                let late = self.downstreams.get(handle).and_then(|c| c.deadline()).is_some_and(|d| d <= now);
+                if late && let Some(conn) = self.downstreams.get_mut(handle) {
+                    conn.session.close(code::NO_ERROR, b"handshake timeout");
+                }
+            }
+            ConnectionRef::Backend(handle) => self.backend_timeout(handle, now),
+        }
+        self.want_drive(connection);
+    }
+
+    fn backend_timeout(&mut self, handle: Handle, now: Instant) {
+        if self.backend_deadline(handle).is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let kept = self.kept();
+        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let backend = conn.backend;
+        match conn.phase {
+            backend::Phase::Handshake { .. } => {
+                conn.session.close(code::NO_ERROR, b"");
+                conn.session.timed_out = true;
+                self.backend_over(handle, false, now);
+            }
+            backend::Phase::Open | backend::Phase::Leaving => {
+                // Idle for long enough, unless it is one of those kept anyway.
+                if self.upstream.backends[backend].connections.len() > kept || self.drain.is_some() {
+                    conn.session.close(code::NO_ERROR, b"");
+                } else {
+                    conn.idle_since = now;
+                }
+            }
+        }
+    }
+
+    /// Sets what the exchange waits for, and until when.
+    pub(super) fn set_deadline(&mut self, id: Handle, deadline: Option<Instant>) {
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        exchange.deadline = deadline;
+        if let Some(deadline) = deadline {
+            self.timers.arm(exchange.timer, deadline);
+        }
+    }
+
+    fn exchange_timeout(&mut self, id: Handle, now: Instant) {
+        let response_header = self.setup.config().upstream.timeouts.response_header;
+        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        // The timer may be from an earlier, shorter wait.
+        let Some(deadline) = exchange.deadline else { return };
+        if deadline > now {
+            self.timers.arm(exchange.timer, deadline);
+            return;
+        }
+        match exchange.state {
+            State::Queued { .. } => self.fail(id, Reason::QueueTimeout, None, now),
+            State::Sending { connection } => self.head_stuck(id, connection, now),
+            State::Replying => self.response_stuck(id, now),
+            State::Open { .. } if exchange.response_head.is_held() => self.response_stuck(id, now),
+            State::Open { .. } => {
+                // A request that still moves is not late: it counts from its last move.
+                let deadline = exchange.progress + response_header;
+                if deadline > now {
+                    self.set_deadline(id, Some(deadline));
+                } else {
+                    self.fail(id, Reason::ResponseHeaderTimeout, None, now);
+                }
+            }
+            State::New | State::Connecting { .. } => {}
+        }
+    }
+
+    pub(super) fn unreachable(&mut self, socket: SocketId, to: SocketAddr, now: Instant) {
+        // Rare, and bounded by a backend's connections: not the data path.
+        let Some(backend) = self.upstream.backends.iter().position(|b| b.address == to) else { return };
+        for handle in self.upstream.backends[backend].connections.clone() {
+            let Some(conn) = self.backends.get_mut(handle) else { continue };
+            if conn.session.socket != socket {
+                continue;
+            }
+            match conn.phase {
+                backend::Phase::Handshake { .. } if !conn.session.is_established() => {
+                    conn.session.close(code::NO_ERROR, b"");
+                    self.backend_over(handle, true, now);
+                }
+                backend::Phase::Handshake { .. } | backend::Phase::Open | backend::Phase::Leaving => {
+                    conn.session.suspect();
+                }
+            }
+        }
+    }
+
+    pub(super) fn begin_drain(&mut self, deadline: Instant, now: Instant) {
+        match &mut self.drain {
+            Some(drain) => {
+                drain.deadline = drain.deadline.min(deadline);
+                self.timers.arm(drain.timer, drain.deadline);
+            }
+            None => {
+                let timer = self.timers.create(Owner::Drain, now);
+                self.timers.arm(timer, deadline);
+                self.drain = Some(Drain { timer, deadline, told: false });
+                // Commands may visit everything; the data path may not.
+                for handle in self.downstreams.handles() {
+                    self.drain_downstream(handle);
+                }
+                for handle in self.backends.handles() {
+                    self.close_if_done(handle);
+                }
+            }
+        }
+    }
+
+    /// Says GOAWAY once, and closes a connection that has nothing left to do.
+    pub(super) fn drain_downstream(&mut self, handle: Handle) {
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        if conn.session.is_over() {
+            return;
+        }
+        let id = conn.next_stream;
+        if conn.goaway.is_none() && conn.session.send_goaway(id) {
+            conn.goaway = Some(id);
+        }
+        if conn.session.is_quiet() {
+            conn.session.close(code::NO_ERROR, b"");
+            self.want_drive(ConnectionRef::Downstream(handle));
+        } else {
+            self.want_send(ConnectionRef::Downstream(handle));
+        }
+    }
+
+    /// The drain's deadline: what is still in flight is cut off.
+    fn end_drain(&mut self, now: Instant) {
+        for id in self.exchanges.handles() {
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.reason = Some(Reason::Draining);
+                self.reset_client(id, now);
+            }
+        }
+        for handle in self.downstreams.handles() {
+            if let Some(conn) = self.downstreams.get_mut(handle) {
+                conn.session.close(code::NO_ERROR, b"");
+            }
+            self.want_drive(ConnectionRef::Downstream(handle));
+        }
+        for handle in self.backends.handles() {
+            if let Some(conn) = self.backends.get_mut(handle) {
+                conn.session.close(code::NO_ERROR, b"");
+            }
+            self.want_drive(ConnectionRef::Backend(handle));
+        }
+    }
+}

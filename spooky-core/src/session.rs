@@ -1,0 +1,470 @@
+//! One QUIC connection with HTTP/3 on it, of either side.
+//!
+//! All use of `quiche::h3` is behind this type, so that our own framing could
+//! replace it. It keeps what quiche forgets or leaves to its user: which flows
+//! may write, which streams are to be forgotten, whether the peer fell silent.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use quiche::h3::{self, Header, NameValue};
+use rustc_hash::FxHashMap;
+
+use crate::http::LocalReply;
+use crate::io::{Handle, SocketId, Transmit};
+use crate::limits;
+use crate::timers::TimerId;
+
+/// HTTP/3 error codes, RFC 9114 section 8.1.
+pub(crate) mod code {
+    pub(crate) const NO_ERROR: u64 = 0x100;
+    pub(crate) const INTERNAL_ERROR: u64 = 0x102;
+    pub(crate) const MESSAGE_ERROR: u64 = 0x10e;
+    pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
+    pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
+}
+
+/// Why a stream could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamError {
+    /// Not now: no window. The stream shows up in `next_writable` when it may go on.
+    Blocked,
+    /// The peer grants no further stream on this connection at present.
+    NoCredit,
+    /// The peer wants no more bytes on this stream, with its code.
+    Stopped(u64),
+    /// The peer reset this stream, with its code.
+    Reset(u64),
+    /// The peer is leaving (GOAWAY): new requests go elsewhere.
+    GoingAway,
+    /// The stream or the connection is no more.
+    Gone,
+}
+
+impl From<h3::Error> for StreamError {
+    fn from(error: h3::Error) -> Self {
+        // Not exhaustive on purpose: whatever quiche adds ends the stream.
+        #[allow(clippy::wildcard_enum_match_arm)]
+        match error {
+            h3::Error::Done | h3::Error::StreamBlocked => StreamError::Blocked,
+            h3::Error::TransportError(quiche::Error::Done) => StreamError::Blocked,
+            h3::Error::TransportError(quiche::Error::StreamLimit) => StreamError::NoCredit,
+            h3::Error::TransportError(quiche::Error::StreamStopped(code)) => StreamError::Stopped(code),
+            h3::Error::TransportError(quiche::Error::StreamReset(code)) => StreamError::Reset(code),
+            _ => StreamError::Gone,
+        }
+    }
+}
+
+/// A QUIC connection, HTTP/3 on it, and the exchanges it carries.
+pub(crate) struct Session {
+    quic: quiche::Connection,
+    h3: Option<h3::Connection>,
+    /// Request stream → its exchange.
+    pub(crate) exchanges: FxHashMap<u64, Handle>,
+    /// Exchanges that may have bytes to move into this connection, in rotation.
+    pub(crate) ready: VecDeque<Handle>,
+    /// Exchanges whose head waits for room here. While one does, no body is
+    /// written: heads go out whole or never, and bodies would eat every bit of
+    /// window as it opens.
+    pub(crate) heads: VecDeque<Handle>,
+    /// Streams we are done with, until quiche is: then h3 must forget them too.
+    buried: Vec<u64>,
+    pub(crate) socket: SocketId,
+    local: SocketAddr,
+    pub(crate) timer: TimerId,
+    /// Queued for reading its events and moving bodies.
+    pub(crate) wants_drive: bool,
+    /// Queued for transmission.
+    pub(crate) wants_send: bool,
+    /// We gave it up because it took too long.
+    pub(crate) timed_out: bool,
+    /// Its end was noticed and its exchanges were told.
+    pub(crate) over: bool,
+    /// When a datagram last arrived.
+    heard: Instant,
+    /// Probe timeouts since then.
+    silent_probes: u32,
+    keepalive: Option<Instant>,
+    /// Where we open requests: the stream of the next one.
+    next_request: u64,
+    /// Kept from going idle even without an exchange.
+    pub(crate) hold: bool,
+    /// The idle timeout we announced, milliseconds.
+    idle_timeout_ms: u64,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.quic.trace_id()).field("exchanges", &self.exchanges.len()).finish()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        quic: quiche::Connection,
+        socket: SocketId,
+        local: SocketAddr,
+        timer: TimerId,
+        idle_timeout: Duration,
+        now: Instant,
+    ) -> Self {
+        Session {
+            quic,
+            h3: None,
+            exchanges: FxHashMap::default(),
+            ready: VecDeque::new(),
+            heads: VecDeque::new(),
+            buried: Vec::new(),
+            socket,
+            local,
+            timer,
+            wants_drive: false,
+            wants_send: false,
+            timed_out: false,
+            over: false,
+            heard: now,
+            silent_probes: 0,
+            keepalive: None,
+            next_request: 0,
+            hold: false,
+            idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Takes in one datagram. What is wrong with it is between quiche and the peer.
+    pub(crate) fn receive(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
+        // An error closes the connection, which `is_over` tells.
+        let received = self.quic.recv(data, quiche::RecvInfo { from, to });
+        if received.is_ok() {
+            self.heard = now;
+            self.silent_probes = 0;
+        }
+    }
+
+    /// Begins HTTP/3 once the handshake is complete. True if it is running.
+    pub(crate) fn start_http(&mut self, config: &h3::Config) -> bool {
+        if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
+            match h3::Connection::with_transport(&mut self.quic, config) {
+                Ok(h3) => self.h3 = Some(h3),
+                // The peer grants no control stream: there is no HTTP/3 with it.
+                Err(error) => self.close(0x103, error.to_string().as_bytes()),
+            }
+        }
+        self.h3.is_some()
+    }
+
+    pub(crate) fn has_http(&self) -> bool {
+        self.h3.is_some()
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.quic.is_established()
+    }
+
+    /// The connection carries nothing any more, whoever ended it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.quic.is_closed() || self.quic.is_draining() || self.quic.local_error().is_some()
+    }
+
+    /// quiche is done with it: the slot may be freed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.quic.is_closed()
+    }
+
+    /// It ended because nothing was heard for too long.
+    pub(crate) fn is_timed_out(&self) -> bool {
+        self.timed_out || self.quic.is_timed_out()
+    }
+
+    pub(crate) fn quic(&self) -> &quiche::Connection {
+        &self.quic
+    }
+
+    pub(crate) fn quic_mut(&mut self) -> &mut quiche::Connection {
+        &mut self.quic
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
+        // `Done`: it was closed already.
+        let _ = self.quic.close(true, code, reason);
+    }
+
+    /// The next HTTP/3 event. An error has closed the connection already.
+    pub(crate) fn poll(&mut self) -> Option<(u64, h3::Event)> {
+        self.h3.as_mut()?.poll(&mut self.quic).ok()
+    }
+
+    /// The next stream that may write again, or that the peer stopped.
+    pub(crate) fn next_writable(&mut self) -> Option<u64> {
+        self.quic.stream_writable_next()
+    }
+
+    /// Bytes `stream` may write now, frames and all.
+    pub(crate) fn capacity(&mut self, stream: u64) -> Result<usize, StreamError> {
+        self.quic.stream_capacity(stream).map_err(|e| StreamError::from(h3::Error::TransportError(e)))
+    }
+
+    /// Asks to see `stream` in `next_writable` once it may write `bytes`.
+    pub(crate) fn wait_writable(&mut self, stream: u64, bytes: usize) {
+        // An error is a stream that is no more; its end comes as an event.
+        let _ = self.quic.stream_writable(stream, bytes);
+    }
+
+    /// All bytes of `stream` were read, and the peer ended it.
+    pub(crate) fn is_read(&self, stream: u64) -> bool {
+        self.quic.stream_finished(stream)
+    }
+
+    pub(crate) fn receive_body(&mut self, stream: u64, buf: &mut [u8]) -> Result<usize, StreamError> {
+        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
+        Ok(h3.recv_body(&mut self.quic, stream, buf)?)
+    }
+
+    /// Writes one DATA frame; with `fin` it is the last.
+    pub(crate) fn send_body(&mut self, stream: u64, bytes: &[u8], fin: bool) -> Result<usize, StreamError> {
+        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
+        Ok(h3.send_body(&mut self.quic, stream, bytes, fin)?)
+    }
+
+    pub(crate) fn send_trailers(&mut self, stream: u64, fields: &[Header]) -> Result<(), StreamError> {
+        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
+        Ok(h3.send_additional_headers(&mut self.quic, stream, fields, true, true)?)
+    }
+
+    /// Sends a response's head; `first` unless an informational one went before.
+    pub(crate) fn send_response(
+        &mut self,
+        stream: u64,
+        fields: &[Header],
+        first: bool,
+        fin: bool,
+    ) -> Result<(), StreamError> {
+        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
+        if !first {
+            return Ok(h3.send_additional_headers(&mut self.quic, stream, fields, false, fin)?);
+        }
+        h3.send_response(&mut self.quic, stream, fields, fin)?;
+        self.share_turns(stream);
+        Ok(())
+    }
+
+    /// Sends a request's head and returns its stream.
+    pub(crate) fn send_request(&mut self, fields: &[Header], fin: bool) -> Result<u64, StreamError> {
+        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
+        match h3.send_request(&mut self.quic, fields, fin) {
+            Ok(stream) => {
+                self.next_request = stream + 4;
+                self.share_turns(stream);
+                Ok(stream)
+            }
+            Err(h3::Error::FrameUnexpected) => Err(StreamError::GoingAway),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets the stream's bytes go out in turns with those of its equals: quiche's
+    /// default serves streams strictly one after the other (RFC 9218 section 4.2,
+    /// `i` unset), and one download would hold up all later ones.
+    fn share_turns(&mut self, stream: u64) {
+        // Urgency 3 is the default of RFC 9218; quiche keeps 124 below for itself.
+        let _ = self.quic.stream_priority(stream, 127, true);
+    }
+
+    /// Sends a whole local reply, or nothing of it.
+    pub(crate) fn send_reply(&mut self, stream: u64, reply: &LocalReply, first: bool) -> Result<(), StreamError> {
+        // QPACK without a dynamic table adds at most a few bytes a field.
+        let head: usize = reply.fields.iter().map(|f| f.name().len() + f.value().len() + 8).sum();
+        let bytes = head + reply.body.len() + 2 * limits::DATA_OVERHEAD;
+        if self.capacity(stream)? < bytes {
+            self.wait_writable(stream, bytes);
+            return Err(StreamError::Blocked);
+        }
+        self.send_response(stream, &reply.fields, first, reply.body.is_empty())?;
+        if !reply.body.is_empty() {
+            self.send_body(stream, &reply.body, true)?;
+        }
+        Ok(())
+    }
+
+    /// After a request's head was refused for want of room: true if nothing is
+    /// in flight, so that no acknowledgement will ever make more.
+    pub(crate) fn is_request_hopeless(&mut self) -> bool {
+        self.is_response_hopeless(self.next_request)
+    }
+
+    /// The same for a head on `stream`.
+    ///
+    /// quiche offers the congestion window less what is in flight. When the offer
+    /// is the whole window and was still too small, waiting does not help.
+    pub(crate) fn is_response_hopeless(&mut self, stream: u64) -> bool {
+        let Some(window) = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd) else { return false };
+        self.quic.stream_capacity(stream).is_ok_and(|capacity| capacity >= window)
+    }
+
+    /// Ends both directions of `stream` with `code`, as far as they are open.
+    pub(crate) fn abort(&mut self, stream: u64, code: u64) {
+        self.reset(stream, code);
+        self.stop(stream, code);
+    }
+
+    /// Ends our direction of `stream` with `code`, if it is open.
+    pub(crate) fn reset(&mut self, stream: u64, code: u64) {
+        let _ = self.quic.stream_shutdown(stream, quiche::Shutdown::Write, code);
+    }
+
+    /// Asks the peer to send no more on `stream`, and drops what comes.
+    pub(crate) fn stop(&mut self, stream: u64, code: u64) {
+        let _ = self.quic.stream_shutdown(stream, quiche::Shutdown::Read, code);
+    }
+
+    /// We are done with `stream`; quiche and h3 forget it when the peer is too.
+    pub(crate) fn bury(&mut self, stream: u64) {
+        self.exchanges.remove(&stream);
+        self.buried.push(stream);
+    }
+
+    /// Makes h3 forget the buried streams that are closed by now.
+    ///
+    /// A stream that was reset before our side finished would otherwise leave an
+    /// entry for the life of the connection (quiche issue 2524): on a closed
+    /// stream these calls fail, and drop the entry.
+    pub(crate) fn sweep(&mut self) {
+        let Some(h3) = self.h3.as_mut() else { return };
+        let quic = &mut self.quic;
+        self.buried.retain(|&stream| {
+            // Collects a stream that the peer stopped, which nothing else would.
+            let _ = quic.stream_capacity(stream);
+            if !quic.stream_closed(stream) {
+                return true;
+            }
+            if h3.send_body(quic, stream, b"", true) == Err(h3::Error::FrameUnexpected) {
+                let _ = h3.send_response(quic, stream, &[Header::new(b":status", b"500")], true);
+            }
+            false
+        });
+    }
+
+    pub(crate) fn is_buried(&self, stream: u64) -> bool {
+        self.buried.contains(&stream)
+    }
+
+    /// No request is open, and all that was answered has arrived.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.exchanges.is_empty() && self.buried.is_empty()
+    }
+
+    /// Tells the peer that requests from stream `id` on are not served here.
+    pub(crate) fn send_goaway(&mut self, id: u64) -> bool {
+        match self.h3.as_mut() {
+            Some(h3) => h3.send_goaway(&mut self.quic, id).is_ok(),
+            None => false,
+        }
+    }
+
+    /// The peer may be dead: probes went unanswered since it was last heard.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent_probes >= limits::SILENT_PROBES
+    }
+
+    /// Takes a hint (ICMP) that the peer is gone: silent until it is heard again.
+    pub(crate) fn suspect(&mut self) {
+        self.silent_probes = limits::SILENT_PROBES;
+    }
+
+    /// What quiche wants done at `now`.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.quic.timeout_instant().is_some_and(|t| t <= now) {
+            let before = self.probes();
+            self.quic.on_timeout();
+            let fired = self.probes().saturating_sub(before);
+            self.silent_probes = self.silent_probes.saturating_add(u32::try_from(fired).unwrap_or(u32::MAX));
+        }
+        if self.keepalive.is_some_and(|t| t <= now) {
+            self.keep_alive(now);
+        }
+    }
+
+    /// When `handle_timeout` is due. Where an exchange is open, also keeps the
+    /// connection from going idle while somebody waits for a slow answer.
+    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
+        if !self.is_needed() || self.is_over() {
+            self.keepalive = None;
+        } else if self.keepalive.is_none() {
+            self.keepalive = self.keepalive_interval().map(|interval| now + interval);
+        }
+        crate::io::earliest(self.quic.timeout_instant(), self.keepalive)
+    }
+
+    fn keep_alive(&mut self, now: Instant) {
+        let interval = self.keepalive_interval();
+        self.keepalive = interval.map(|interval| now + interval);
+        let quiet = interval.is_some_and(|interval| now.saturating_duration_since(self.heard) >= interval);
+        if quiet && self.is_needed() {
+            // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
+            let _ = self.quic.send_ack_eliciting();
+        }
+    }
+
+    /// A third of the idle timeout that is in force: two PINGs may get lost.
+    fn keepalive_interval(&self) -> Option<Duration> {
+        let theirs = self.quic.peer_transport_params()?.max_idle_timeout;
+        let ours = self.idle_timeout_ms;
+        let idle = if theirs == 0 { ours } else { theirs.min(ours) };
+        Some(Duration::from_millis((idle / 3).max(50)))
+    }
+
+    fn is_needed(&self) -> bool {
+        self.hold || !self.exchanges.is_empty()
+    }
+
+    fn probes(&self) -> usize {
+        self.quic.path_stats().map(|p| p.total_pto_count).sum()
+    }
+
+    /// Puts the datagrams that are due into `buf`, up to `max_segments` of equal
+    /// size (the last may be shorter) to one address.
+    ///
+    /// Returns `None` when nothing is due. `buf` is grown once and never cleared;
+    /// only `Transmit::size` bytes of it mean something.
+    pub(crate) fn transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let room = max_segments.max(1) * limits::SEGMENT_BUFFER;
+        if buf.len() < room {
+            buf.resize(room, 0);
+        }
+        let (segment, info) = self.send_first(&mut buf[..limits::SEGMENT_BUFFER])?;
+        let mut size = segment;
+        let mut count = 1;
+        // A first datagram below full size is either all there is, or smaller
+        // than the next: then it goes alone.
+        while count < max_segments && segment >= self.quic.max_send_udp_payload_size() {
+            let out = &mut buf[size..size + segment];
+            let Ok((len, _)) = self.quic.send_on_path(out, Some(info.from), Some(info.to)) else { break };
+            size += len;
+            count += 1;
+            if len < segment {
+                break;
+            }
+        }
+        let segment_size = (count > 1).then_some(segment);
+        Some(Transmit { socket: self.socket, from: info.from, to: info.to, size, segment_size })
+    }
+
+    fn send_first(&mut self, out: &mut [u8]) -> Option<(usize, quiche::SendInfo)> {
+        match self.quic.send(out) {
+            Ok(sent) => Some(sent),
+            Err(quiche::Error::Done) => None,
+            Err(error) => {
+                // quiche could not make a packet: the connection is of no use.
+                log::debug!("{}: send failed: {error}", self.quic.trace_id());
+                let _ = self.quic.close(false, 0x1, b"");
+                self.quic.send(out).ok()
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the workers of a process count together, and the keys they share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::setup::Setup;
+
+/// One for all workers of a process.
+#[derive(Debug)]
+pub struct Shared {
+    workers: usize,
+    /// Hides the worker in connection ids.
+    pub(crate) id_key: [u8; 16],
+    /// In the order of the configuration.
+    pub(crate) backends: Vec<Load>,
+}
+
+/// What a backend carries, over all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) connections: Bounded,
+    pub(crate) requests: Bounded,
+    pub(crate) pending: Bounded,
+}
+
+/// A count that is never raised past a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Bounded(AtomicU32);
+
+impl Bounded {
+    /// Counts one more, unless there are `most` already.
+    pub(crate) fn try_add(&self, most: u32) -> bool {
+        let add = |n: u32| (n < most).then_some(n + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    pub(crate) fn sub(&self) {
+        let before = self.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "nothing is given back that was not taken");
+    }
+
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// The shared part for `workers` workers running `setup`.
+    ///
+    /// `seed` is 32 bytes of the operating system's randomness: keys come from it.
+    pub fn new(setup: &Setup, workers: usize, seed: [u8; 32]) -> Arc<Shared> {
+        let mut rng = StdRng::from_seed(seed);
+        let mut id_key = [0; 16];
+        rng.fill_bytes(&mut id_key);
+        let backends = setup.config().upstream.backends.iter().map(|_| Load::default()).collect();
+        Arc::new(Shared { workers: workers.max(1), id_key, backends })
+    }
+
+    /// How many workers share this.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_count_stops_at_its_bound() {
+        let count = Bounded::default();
+        assert!(count.try_add(2) && count.try_add(2));
+        assert!(!count.try_add(2));
+        count.sub();
+        assert!(count.try_add(2));
+        assert_eq!(count.get(), 2);
+    }
+}
