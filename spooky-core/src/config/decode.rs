@@ -187,9 +187,7 @@ impl<'a> Decoder<'a> {
     pub(super) fn combination(&mut self, view: &View<'_>, keys: &[&'static str], message: String) {
         let written = keys.iter().find_map(|&key| view.entry(key));
         match written {
-            Some(entry) => {
-                self.fault(entry.node.position, &view.path_of(&entry.key), message);
-            }
+            Some(entry) => self.fault(entry.place(), &view.path_of(&entry.key), message),
             None => self.fault(view.position, &view.path, message),
         }
     }
@@ -236,13 +234,7 @@ impl<'a> Decoder<'a> {
         for entry in view.entries {
             let path = view.path_of(&entry.key);
             if section.accepted.contains(&entry.key.as_str()) {
-                let scalar = matches!(entry.node.value, Value::Scalar { .. });
-                let position = if scalar {
-                    entry.node.position
-                } else {
-                    entry.position
-                };
-                self.positions.insert(path, position);
+                self.positions.insert(path, entry.place());
             } else {
                 self.fault(entry.position, &path, section.refusal(&entry.key));
             }

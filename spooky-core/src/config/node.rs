@@ -38,6 +38,17 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
+impl Entry {
+    /// Where a reader looks for what it says: at a scalar itself, at the key of
+    /// a section or a list.
+    pub(super) fn place(&self) -> Position {
+        match self.node.value {
+            Value::Scalar { .. } => self.node.position,
+            Value::Nothing | Value::List(_) | Value::Section(_) | Value::Refused => self.position,
+        }
+    }
+}
+
 /// The tree of `text`, or `None` when its structure cannot be known; then the
 /// report says why.
 pub(super) fn read(text: &str, report: &mut Report) -> Option<Node> {
@@ -285,8 +296,12 @@ impl<'t> Reader<'t, '_> {
             return self.stop(tab, "a tab in the indentation; YAML wants spaces there");
         }
         let info = error.info();
+        let line = self.text.lines().nth(at.line - 1).unwrap_or_default();
         let hint = if info.contains("anchor") {
             " (quote the value if a '*' or '&' is meant)"
+        } else if line.contains("::") {
+            // `::` is a key without a name to YAML, `[::1]` a list.
+            " (an IPv6 address has to stand in quotes here)"
         } else {
             ""
         };

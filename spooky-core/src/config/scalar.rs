@@ -84,7 +84,10 @@ pub(super) fn header_bytes(node: &Node) -> Parsed<u64> {
 /// An address to listen on.
 pub(super) fn ip(node: &Node) -> Parsed<IpAddr> {
     let what = "an IP address such as 0.0.0.0 or ::";
-    let text = text(node, what)?;
+    let text = text(node, what).map_err(|message| match &node.value {
+        Value::List(_) => message + "; leave out the brackets",
+        Value::Scalar { .. } | Value::Nothing | Value::Section(_) | Value::Refused => message,
+    })?;
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(ip.to_canonical());
     }
@@ -100,7 +103,10 @@ pub(super) fn ip(node: &Node) -> Parsed<IpAddr> {
 /// An address to send to.
 pub(super) fn backend_address(node: &Node) -> Parsed<SocketAddr> {
     let what = "an IP address and port such as 192.168.1.10:443 or [2001:db8::1]:443";
-    let text = text(node, what)?;
+    let text = text(node, what).map_err(|message| match &node.value {
+        Value::List(_) => message + "; what begins with a bracket has to stand in quotes",
+        Value::Scalar { .. } | Value::Nothing | Value::Section(_) | Value::Refused => message,
+    })?;
     if let Ok(address) = text.parse::<SocketAddr>() {
         return usable(address).map_err(|reason| format!("{} {reason}", shown(text)));
     }
