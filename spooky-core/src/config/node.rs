@@ -285,7 +285,7 @@ impl<'t> Reader<'t, '_> {
             .take(at.line + after)
             .skip(at.line.saturating_sub(2))
             .find_map(|(index, line)| {
-                let indent = line.len() - line.trim_start().len();
+                let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
                 let column = line[..indent].find('\t')? + 1;
                 Some(Position {
                     line: index + 1,

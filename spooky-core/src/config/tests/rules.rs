@@ -99,103 +99,29 @@ fn the_connection_window_exceeds_what_stalled_streams_can_hold() {
 
 #[test]
 fn ranges_end_where_they_say() {
-    for (section, key, least, most, below, above, what) in [
-        (
-            "quic",
-            "idle_timeout",
-            "1s",
-            "10m",
-            "999ms",
-            "601s",
-            "a duration from 1s to 10m",
-        ),
-        (
-            "quic",
-            "max_streams",
-            "1",
-            "100",
-            "0",
-            "10001",
-            "a whole number from 1 to 10000",
-        ),
-        (
-            "connections",
-            "max",
-            "1",
-            "65536",
-            "0",
-            "65537",
-            "a whole number from 1 to 65536",
-        ),
-        (
-            "connections",
-            "max_requests",
-            "1",
-            "1000000",
-            "0",
-            "1000001",
-            "a whole number from 1 to 1000000",
-        ),
-        (
-            "connections",
-            "max_pending",
-            "0",
-            "1000000",
-            "-1",
-            "1000001",
-            "a whole number from 0 to 1000000",
-        ),
-        (
-            "connections",
-            "min_idle",
-            "0",
-            "64",
-            "-1",
-            "65537",
-            "a whole number from 0 to 65536",
-        ),
-        (
-            "connections",
-            "queue_timeout",
-            "1ms",
-            "24h",
-            "0",
-            "25h",
-            "a duration from 1ms to 24h",
-        ),
-        (
-            "connections",
-            "idle_timeout",
-            "1ms",
-            "24h",
-            "0s",
-            "1441m",
-            "a duration from 1ms to 24h",
-        ),
-        (
-            "timeouts",
-            "connect",
-            "1ms",
-            "24h",
-            "0",
-            "25h",
-            "a duration from 1ms to 24h",
-        ),
-        (
-            "timeouts",
-            "response_header",
-            "1ms",
-            "24h",
-            "0",
-            "25h",
-            "a duration from 1ms to 24h",
-        ),
-    ] {
+    // Section, key, the ends of the range, what lies just outside, what is said.
+    let ranges = "\
+        quic          idle_timeout     1s   10m      999ms  601s     a duration from 1s to 10m
+        quic          max_streams      1    100      0      10001    a whole number from 1 to 10000
+        connections   max              1    65536    0      65537    a whole number from 1 to 65536
+        connections   max_requests     1    1000000  0      1000001  a whole number from 1 to 1000000
+        connections   max_pending      0    1000000  -1     1000001  a whole number from 0 to 1000000
+        connections   min_idle         0    64       -1     65537    a whole number from 0 to 65536
+        connections   queue_timeout    1ms  24h      0      25h      a duration from 1ms to 24h
+        connections   idle_timeout     1ms  24h      0s     1441m    a duration from 1ms to 24h
+        timeouts      connect          1ms  24h      0      25h      a duration from 1ms to 24h
+        timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h";
+    for range in ranges.lines() {
+        let words: Vec<_> = range.split_whitespace().collect();
+        let [section, key, least, most, below, above, what @ ..] = words.as_slice() else {
+            panic!("a line of the table is too short: {range}");
+        };
         for inside in [least, most] {
             accepted(&format!("{section}: {{ {key}: {inside} }}\n"));
         }
         for outside in [below, above] {
             let column = section.len() + key.len() + 7;
+            let what = what.join(" ");
             assert_eq!(
                 refused(&format!("{section}: {{ {key}: {outside} }}\n")),
                 [format!(

@@ -1,11 +1,12 @@
 //! The configurations a person can start from, and what is printed of them.
 
-use super::super::schema::SECTIONS;
+use super::super::schema::{PROMISED_FORMATS, PROMISED_POLICIES, SECTIONS};
 use super::super::{Config, LogTarget, Workers};
 use super::meaning;
 
 pub(super) const FULL: &str = include_str!("../../../../config/full.yaml");
 
+/// Each with the name it is loaded under.
 const SHIPPED: [(&str, &str); 5] = [
     (
         "config/minimal.yaml",
@@ -134,6 +135,43 @@ log: { level: off, access: { path: ./stderr } }
         assert_eq!(config.to_yaml(), again.to_yaml());
         assert_eq!(config.upstream.backends, again.upstream.backends);
     }
+}
+
+/// The operator's page has a row for every key and names every promise.
+#[test]
+fn the_documentation_names_every_key() {
+    let page = include_str!("../../../../docs/configuration.md");
+    let (today, later) = page
+        .split_once("## Not available yet")
+        .expect("the page has both parts");
+    for section in SECTIONS {
+        for key in section.accepted {
+            let named = [
+                format!("| `{key}` |"),
+                format!("### `{key}`"),
+                format!("| `access.{key}` |"),
+            ];
+            assert!(named.iter().any(|name| today.contains(name)), "{key}");
+        }
+        for key in section.promised {
+            assert!(later.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+    for value in PROMISED_POLICIES.iter().chain(&PROMISED_FORMATS) {
+        assert!(later.contains(&format!("`{value}`")), "{value}");
+    }
+}
+
+#[test]
+fn the_documentations_example_is_the_minimal_configuration() {
+    let page = include_str!("../../../../docs/configuration.md");
+    let example = page
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("the page has an example");
+    let minimal = load(SHIPPED[0].0, SHIPPED[0].1);
+    assert_eq!(meaning(&load(SHIPPED[0].0, example)), meaning(&minimal));
 }
 
 fn load(name: &str, text: &str) -> Config {
