@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Positions;
 
@@ -47,6 +47,15 @@ pub enum Workers {
     Count(u16),
 }
 
+impl Serialize for Workers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Workers::Auto => serializer.serialize_str("auto"),
+            Workers::Count(count) => serializer.serialize_u16(count),
+        }
+    }
+}
+
 /// The listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listen {
@@ -67,8 +76,10 @@ pub struct Listen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tls {
     /// PEM chain, leaf first.
+    #[serde(serialize_with = "super::units::serialize_path")]
     pub cert: PathBuf,
     /// PEM private key: PKCS#8, PKCS#1 or SEC1.
+    #[serde(serialize_with = "super::units::serialize_path")]
     pub key: PathBuf,
 }
 
@@ -120,7 +131,10 @@ pub struct BackendTls {
     /// False accepts any certificate.
     pub verify: bool,
     /// PEM file of trusted roots; absent: the system's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "super::units::serialize_optional_path",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ca: Option<PathBuf>,
     /// Name for SNI and verification; absent: the address itself, without SNI.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,6 +236,23 @@ pub enum LogTarget {
     Stderr,
     /// A file, appended to. Already resolved against the configuration's folder.
     File(PathBuf),
+}
+
+impl Serialize for LogTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            LogTarget::Stdout => serializer.serialize_str("stdout"),
+            LogTarget::Stderr => serializer.serialize_str("stderr"),
+            // A file of such a name must not be read back as the stream.
+            LogTarget::File(path) if path.as_os_str() == "stdout" => {
+                serializer.serialize_str("./stdout")
+            }
+            LogTarget::File(path) if path.as_os_str() == "stderr" => {
+                serializer.serialize_str("./stderr")
+            }
+            LogTarget::File(path) => super::units::serialize_path(path, serializer),
+        }
+    }
 }
 
 /// The shape of an access log line.

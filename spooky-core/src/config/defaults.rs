@@ -1,0 +1,84 @@
+//! What a key that is left out means.
+
+use std::time::Duration;
+
+use super::model::{BackendTls, Connections, LbType, Limits, LoadBalancing, Log, Quic, Timeouts};
+
+/// The name of the upstream whose keys stand at the top level.
+pub(super) const UPSTREAM: &str = "default";
+/// A backend's share.
+pub(super) const WEIGHT: u32 = 100;
+/// Socket buffers asked for: a few milliseconds of a fast link.
+pub(super) const SOCKET_BUFFER: u64 = 4 << 20;
+/// How long a drain waits.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Default for Quic {
+    fn default() -> Self {
+        Quic {
+            idle_timeout: Duration::from_secs(30),
+            max_streams: 100,
+            stream_window: 256 << 10,
+            connection_window: 64 << 20,
+        }
+    }
+}
+
+impl Default for BackendTls {
+    /// Verified, against the system's roots, by the backend's address.
+    fn default() -> Self {
+        BackendTls {
+            verify: true,
+            ca: None,
+            server_name: None,
+        }
+    }
+}
+
+impl Default for LoadBalancing {
+    fn default() -> Self {
+        LoadBalancing {
+            lb_type: LbType::Random,
+        }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Connections {
+            max: 64,
+            max_requests: 1024,
+            max_pending: 1024,
+            queue_timeout: Duration::from_secs(1),
+            min_idle: 0,
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(5),
+            response_header: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            header_bytes: 32 << 10,
+        }
+    }
+}
+
+impl Default for Log {
+    /// Information and worse; no access log.
+    fn default() -> Self {
+        Log {
+            level: log::LevelFilter::Info,
+            access: None,
+        }
+    }
+}

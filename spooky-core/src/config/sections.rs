@@ -1,0 +1,252 @@
+//! Each section of the text → its part of the model, and the rules between keys.
+
+use std::collections::BTreeMap;
+
+use super::bounds;
+use super::decode::{Decoder, View};
+use super::model::{
+    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Limits, Listen,
+    LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
+};
+use super::node::Node;
+use super::scalar;
+use super::schema;
+use super::units::format_size;
+
+/// The whole configuration, unless something it needs is missing. It is legal
+/// only if the decoder has nothing to report.
+pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
+    let root = decoder.root(root, &schema::ROOT);
+    let workers = decoder.value(&root, "workers", Workers::Auto, scalar::workers);
+    let listen = listen(decoder, &root);
+    let tls = tls(decoder, &root);
+    let quic = quic(decoder, &root);
+    let upstream = upstream(decoder, &root, quic.clone());
+    let limits = limits(decoder, &root);
+    let log = log(decoder, &root);
+    let drain_timeout = decoder.value(
+        &root,
+        "drain_timeout",
+        super::defaults::DRAIN_TIMEOUT,
+        |node| scalar::duration(node, &bounds::WAIT_OR_NONE),
+    );
+    Some(Config {
+        workers,
+        listen: listen?,
+        tls: tls?,
+        quic,
+        upstream,
+        limits,
+        log,
+        drain_timeout,
+        positions: std::mem::take(&mut decoder.positions),
+    })
+}
+
+fn listen(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Listen> {
+    let view = decoder.required_section(root, "listen", &schema::LISTEN)?;
+    let address = decoder.required(&view, "address", scalar::ip);
+    let port = decoder.required(&view, "port", |node| {
+        scalar::number(node, &(u16::MIN..=u16::MAX))
+    });
+    let buffer = |node: &Node| scalar::size(node, &bounds::SOCKET_BUFFER);
+    let default = super::defaults::SOCKET_BUFFER;
+    let receive_buffer = decoder.value(&view, "receive_buffer", default, buffer);
+    let send_buffer = decoder.value(&view, "send_buffer", default, buffer);
+    Some(Listen {
+        address: address?,
+        port: port?,
+        receive_buffer,
+        send_buffer,
+    })
+}
+
+fn tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Tls> {
+    let view = decoder.required_section(root, "tls", &schema::TLS)?;
+    let base = decoder.base;
+    let cert = decoder.required(&view, "cert", |node| scalar::path(node, base));
+    let key = decoder.required(&view, "key", |node| scalar::path(node, base));
+    Some(Tls {
+        cert: cert?,
+        key: key?,
+    })
+}
+
+fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
+    let before = decoder.count();
+    let view = decoder.section(root, "quic", &schema::QUIC);
+    let default = Quic::default();
+    let quic = Quic {
+        idle_timeout: decoder.value(&view, "idle_timeout", default.idle_timeout, |node| {
+            scalar::duration(node, &bounds::QUIC_IDLE)
+        }),
+        max_streams: decoder.value(&view, "max_streams", default.max_streams, |node| {
+            scalar::number(node, &bounds::STREAMS)
+        }),
+        stream_window: decoder.value(&view, "stream_window", default.stream_window, |node| {
+            scalar::size(node, &bounds::STREAM_WINDOW)
+        }),
+        connection_window: decoder.value(
+            &view,
+            "connection_window",
+            default.connection_window,
+            |node| scalar::size(node, &bounds::CONNECTION_WINDOW),
+        ),
+    };
+    if decoder.clean_since(before) {
+        check_windows(decoder, &view, &quic);
+    }
+    quic
+}
+
+/// quiche gives no more connection credit once unread bytes reach half the
+/// connection's window: were all streams but one stalled and full, the last one
+/// would wait for them.
+fn check_windows(decoder: &mut Decoder<'_>, view: &View<'_>, quic: &Quic) {
+    let full = 2 * quic.max_streams * quic.stream_window;
+    if quic.connection_window > full {
+        return;
+    }
+    let message = format!(
+        "connection_window is {}, and must be more than 2 × max_streams × stream_window = {}, \
+         so at least {} bytes: with less, streams that stall freeze the others",
+        format_size(quic.connection_window),
+        format_size(full),
+        full + 1,
+    );
+    let keys = ["connection_window", "stream_window", "max_streams"];
+    decoder.combination(view, &keys, message);
+}
+
+fn upstream(decoder: &mut Decoder<'_>, root: &View<'_>, quic: Quic) -> Upstream {
+    Upstream {
+        name: super::defaults::UPSTREAM.to_owned(),
+        backend_tls: backend_tls(decoder, root),
+        load_balancing: load_balancing(decoder, root),
+        backends: backends(decoder, root),
+        connections: connections(decoder, root),
+        timeouts: timeouts(decoder, root),
+        quic,
+    }
+}
+
+fn backend_tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> BackendTls {
+    let view = decoder.section(root, "backend_tls", &schema::BACKEND_TLS);
+    let base = decoder.base;
+    let default = BackendTls::default();
+    BackendTls {
+        verify: decoder.value(&view, "verify", default.verify, scalar::flag),
+        ca: decoder.optional(&view, "ca", |node| scalar::path(node, base)),
+        server_name: decoder.optional(&view, "server_name", scalar::server_name),
+    }
+}
+
+fn load_balancing(decoder: &mut Decoder<'_>, root: &View<'_>) -> LoadBalancing {
+    let view = decoder.section(root, "load_balancing", &schema::LOAD_BALANCING);
+    let default = LoadBalancing::default();
+    LoadBalancing {
+        lb_type: decoder.value(&view, "lb_type", default.lb_type, scalar::policy),
+    }
+}
+
+fn backends(decoder: &mut Decoder<'_>, root: &View<'_>) -> Vec<Backend> {
+    let before = decoder.count();
+    let items = decoder.required_list(root, "backends", &schema::BACKEND);
+    let mut first_with = BTreeMap::new();
+    let mut backends = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let id = decoder.required(item, "id", scalar::backend_id);
+        let address = decoder.required(item, "address", scalar::backend_address);
+        let default = super::defaults::WEIGHT;
+        let weight = decoder.value(item, "weight", default, |node| {
+            scalar::number(node, &bounds::WEIGHT)
+        });
+        if let Some(id) = &id {
+            let first = *first_with.entry(id.clone()).or_insert(index);
+            if first != index {
+                let message = format!("the id '{id}' is that of backends[{first}] already");
+                decoder.combination(item, &["id"], message);
+            }
+        }
+        if let (Some(id), Some(address)) = (id, address) {
+            backends.push(Backend {
+                id,
+                address,
+                weight,
+            });
+        }
+    }
+    let idle = !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0);
+    if idle && decoder.clean_since(before) {
+        let message = "every backend has weight 0, so none would ever be asked";
+        decoder.combination(root, &["backends"], message.to_owned());
+    }
+    backends
+}
+
+fn connections(decoder: &mut Decoder<'_>, root: &View<'_>) -> Connections {
+    let before = decoder.count();
+    let view = decoder.section(root, "connections", &schema::CONNECTIONS);
+    let default = Connections::default();
+    let wait = |node: &Node| scalar::duration(node, &bounds::WAIT);
+    let connections = Connections {
+        max: decoder.value(&view, "max", default.max, |node| {
+            scalar::number(node, &bounds::CONNECTIONS)
+        }),
+        max_requests: decoder.value(&view, "max_requests", default.max_requests, |node| {
+            scalar::number(node, &bounds::REQUESTS)
+        }),
+        max_pending: decoder.value(&view, "max_pending", default.max_pending, |node| {
+            scalar::number(node, &bounds::PENDING)
+        }),
+        queue_timeout: decoder.value(&view, "queue_timeout", default.queue_timeout, wait),
+        min_idle: decoder.value(&view, "min_idle", default.min_idle, |node| {
+            scalar::number(node, &bounds::IDLE_CONNECTIONS)
+        }),
+        idle_timeout: decoder.value(&view, "idle_timeout", default.idle_timeout, wait),
+    };
+    let Connections { max, min_idle, .. } = connections;
+    if decoder.clean_since(before) && min_idle > max {
+        let message = format!("min_idle is {min_idle}, more than the {max} of max");
+        decoder.combination(&view, &["min_idle", "max"], message);
+    }
+    connections
+}
+
+fn timeouts(decoder: &mut Decoder<'_>, root: &View<'_>) -> Timeouts {
+    let view = decoder.section(root, "timeouts", &schema::TIMEOUTS);
+    let default = Timeouts::default();
+    let wait = |node: &Node| scalar::duration(node, &bounds::WAIT);
+    Timeouts {
+        connect: decoder.value(&view, "connect", default.connect, wait),
+        response_header: decoder.value(&view, "response_header", default.response_header, wait),
+    }
+}
+
+fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
+    let view = decoder.section(root, "limits", &schema::LIMITS);
+    let default = Limits::default().header_bytes;
+    Limits {
+        header_bytes: decoder.value(&view, "header_bytes", default, scalar::header_bytes),
+    }
+}
+
+fn log(decoder: &mut Decoder<'_>, root: &View<'_>) -> Log {
+    let view = decoder.section(root, "log", &schema::LOG);
+    let level = decoder.value(&view, "level", Log::default().level, scalar::level);
+    Log {
+        level,
+        access: access(decoder, &view),
+    }
+}
+
+fn access(decoder: &mut Decoder<'_>, log: &View<'_>) -> Option<AccessLog> {
+    let view = decoder.optional_section(log, "access", &schema::ACCESS)?;
+    let base = decoder.base;
+    let path = decoder.required(&view, "path", |node| scalar::log_target(node, base));
+    let format = decoder.value(&view, "format", AccessFormat::Json, scalar::access_format);
+    Some(AccessLog {
+        path: path?,
+        format,
+    })
+}
