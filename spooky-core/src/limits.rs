@@ -73,9 +73,6 @@ pub const ATTEMPTS: u32 = 2;
 /// While requests wait for a place that another worker may free, look so often.
 pub const PENDING_RECHECK: Duration = Duration::from_millis(10);
 
-/// Bytes of a path, authority or method kept in a message about them.
-pub const DETAIL_BYTES: usize = 200;
-
 /// Tries of the balancer's dice before it looks at every backend.
 pub const BALANCER_TRIES: usize = 8;
 

@@ -159,16 +159,6 @@ impl Exchange {
         self.head.as_ref().is_some_and(RequestHead::is_head)
     }
 
-    /// The connection to the backend, if it is with one.
-    pub(crate) fn connection(&self) -> Option<Handle> {
-        match self.state {
-            State::New | State::Queued { .. } | State::Replying => None,
-            State::Connecting { connection } | State::Sending { connection } | State::Open { connection, .. } => {
-                Some(connection)
-            }
-        }
-    }
-
     /// The whole request could be sent again: nothing of its body was read.
     pub(crate) fn can_restart(&self) -> bool {
         self.request.moved == 0 && !self.head_begun && matches!(self.response_head, Head::Awaited)

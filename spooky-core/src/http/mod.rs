@@ -4,5 +4,5 @@ mod head;
 mod reply;
 
 pub use head::RequestHead;
-pub(crate) use head::{HeadError, ResponseHead, check_trailers, section_bytes};
+pub(crate) use head::{HeadError, ResponseHead, check_trailers};
 pub(crate) use reply::LocalReply;

@@ -111,6 +111,11 @@ pub(crate) fn classify(data: &mut [u8]) -> Stranger {
     if header.ty == quiche::Type::VersionNegotiation {
         return Stranger::Drop;
     }
+    // RFC 9000 section 17.2: ids are at most 20 bytes in version 1; other versions
+    // may have longer ones, which we don't carry.
+    if header.dcid.len() > quiche::MAX_CONN_ID_LEN || header.scid.len() > quiche::MAX_CONN_ID_LEN {
+        return Stranger::Drop;
+    }
     if !quiche::version_is_supported(header.version) {
         return Stranger::Negotiate(header);
     }

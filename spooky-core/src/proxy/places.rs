@@ -1,5 +1,6 @@
 //! Which connection to a backend, when to open one, and who waits for a place.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Owner, Proxy};
@@ -141,7 +142,8 @@ impl Proxy {
     }
 
     fn connect(&mut self, backend: usize, now: Instant) -> Option<Handle> {
-        let upstream = &self.setup.config().upstream;
+        let setup = Arc::clone(&self.setup);
+        let upstream = &setup.config().upstream;
         let peer = self.upstream.backends[backend].address;
         let (socket, local) = self.next_socket(peer.is_ipv6())?;
         let id = self.issue_id();

@@ -45,14 +45,15 @@ impl Proxy {
             self.fail(id, Reason::BadResponse, Some("too many informational responses".into()), now);
             return;
         }
-        let Some(conn) = self.downstreams.get_mut(exchange.downstream) else { return };
+        let downstream = exchange.downstream;
+        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
         if !conn.session.heads.is_empty() {
             return;
         }
         match conn.session.send_response(exchange.stream, &head.fields, !exchange.head_begun, false) {
             Ok(()) => {
                 exchange.head_begun = true;
-                self.want_send(ConnectionRef::Downstream(exchange.downstream));
+                self.want_send(ConnectionRef::Downstream(downstream));
             }
             Err(StreamError::Stopped(code) | StreamError::Reset(code)) => self.client_cancelled(id, code, now),
             Err(StreamError::Blocked | StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => {}
