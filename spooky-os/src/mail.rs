@@ -1,0 +1,197 @@
+//! How workers reach each other, and how their owner reaches them.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use spooky_core::observe::Snapshot;
+
+use crate::IoCounters;
+
+/// Datagrams that may wait to be taken by the worker they belong to. They are
+/// rare (clients that moved), and QUIC repairs what is dropped.
+const HANDED_OVER: usize = 1024;
+
+/// Wakes a worker that waits, from any thread. Cheap to call in vain.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// What a worker tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The core's view.
+    pub snapshot: Snapshot,
+    /// The sockets' view.
+    pub io: IoCounters,
+}
+
+/// A datagram that arrived at another worker than its own.
+pub(crate) struct HandedOver {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) data: Vec<u8>,
+}
+
+/// What a worker is asked to do.
+pub(crate) enum Command {
+    /// Finish what is in flight until the deadline, accept nothing new.
+    Drain(Instant),
+    /// End now.
+    Stop,
+    /// Tell how things are.
+    Report(Box<dyn FnOnce(Report) + Send>),
+}
+
+/// Where letters to one worker are thrown in.
+pub(crate) struct Slot {
+    datagrams: SyncSender<HandedOver>,
+    commands: Sender<Command>,
+    wake: Wake,
+}
+
+/// Where a worker finds them.
+pub(crate) struct Letterbox {
+    datagrams: Receiver<HandedOver>,
+    commands: Receiver<Command>,
+}
+
+pub(crate) fn letterbox(wake: Wake) -> (Slot, Letterbox) {
+    let (to_datagrams, datagrams) = mpsc::sync_channel(HANDED_OVER);
+    let (to_commands, commands) = mpsc::channel();
+    (
+        Slot {
+            datagrams: to_datagrams,
+            commands: to_commands,
+            wake,
+        },
+        Letterbox {
+            datagrams,
+            commands,
+        },
+    )
+}
+
+impl Slot {
+    /// False if the queue is full, or the worker has ended.
+    pub(crate) fn hand_over(&self, datagram: HandedOver) -> bool {
+        let taken = self.datagrams.try_send(datagram).is_ok();
+        if taken {
+            (self.wake)();
+        }
+        taken
+    }
+
+    fn command(&self, command: Command) {
+        // A worker that ended needs no commands.
+        if self.commands.send(command).is_ok() {
+            (self.wake)();
+        }
+    }
+}
+
+impl Letterbox {
+    pub(crate) fn datagram(&self) -> Option<HandedOver> {
+        taken(self.datagrams.try_recv())
+    }
+
+    pub(crate) fn command(&self) -> Option<Command> {
+        taken(self.commands.try_recv())
+    }
+}
+
+fn taken<T>(result: Result<T, TryRecvError>) -> Option<T> {
+    match result {
+        Ok(letter) => Some(letter),
+        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+    }
+}
+
+/// The last words of workers that ended, by index.
+pub(crate) type LastReports = Arc<Mutex<Vec<Option<Report>>>>;
+
+/// Commands all workers of a server. Clones command the same ones.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) slots: Arc<[Slot]>,
+    pub(crate) last: LastReports,
+    pub(crate) local_addr: SocketAddr,
+}
+
+impl Control {
+    /// Where clients reach the server, with the port really bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// How many workers it was started with.
+    pub fn workers(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Lets every worker finish what is in flight within `timeout`, and end.
+    pub fn drain(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        for slot in self.slots.iter() {
+            slot.command(Command::Drain(deadline));
+        }
+    }
+
+    /// Lets every worker close its connections and end at once.
+    pub fn stop(&self) {
+        for slot in self.slots.iter() {
+            slot.command(Command::Stop);
+        }
+    }
+
+    /// Asks every worker for a report. Each answers by one call of what `answer`
+    /// makes for it, on the worker's thread, or drops it if it has ended:
+    /// [`Control::last_report`] has its last words then.
+    pub fn ask<A>(&self, mut answer: impl FnMut(usize) -> A)
+    where
+        A: FnOnce(Report) + Send + 'static,
+    {
+        for (worker, slot) in self.slots.iter().enumerate() {
+            slot.command(Command::Report(Box::new(answer(worker))));
+        }
+    }
+
+    /// The last report of a worker that ended orderly.
+    pub fn last_report(&self, worker: usize) -> Option<Report> {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(worker)
+            .cloned()
+            .flatten()
+    }
+
+    /// All workers' reports in one, waited for. Not for use on a worker's own thread.
+    pub fn report(&self) -> Report {
+        let mut answers = Vec::with_capacity(self.workers());
+        self.ask(|_| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            answers.push(receiver);
+            move |report| {
+                // Whoever asked may have gone.
+                let _ = sender.try_send(report);
+            }
+        });
+        let each = answers
+            .iter()
+            .enumerate()
+            .map(|(worker, answer)| answer.recv().ok().or_else(|| self.last_report(worker)));
+        Report::sum(each.flatten())
+    }
+}
+
+impl Report {
+    /// All of them in one.
+    pub fn sum(reports: impl Iterator<Item = Report>) -> Report {
+        let mut sum = Report::default();
+        for report in reports {
+            sum.snapshot.merge(&report.snapshot);
+            sum.io.merge(&report.io);
+        }
+        sum
+    }
+}
