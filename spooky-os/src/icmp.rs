@@ -58,12 +58,10 @@ pub(crate) fn take(socket: BorrowedFd<'_>) -> io::Result<Option<Notice>> {
 }
 
 fn is_unreachable(control: &ControlMessageOwned) -> bool {
-    let error = match control {
-        ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
-            error
-        }
-        // Another crate's enum, open by its own word.
-        _ => return false,
+    let (ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _)) =
+        control
+    else {
+        return false;
     };
     match error.ee_origin {
         ORIGIN_ICMP => {

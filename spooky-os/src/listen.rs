@@ -27,17 +27,18 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BindError { address, error } = self;
-        match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address} (UDP): address in use")
-            }
-            io::ErrorKind::PermissionDenied if address.port() < 1024 => write!(
-                f,
-                "cannot listen on {address} (UDP): {error}; ports below 1024 need CAP_NET_BIND_SERVICE, \
-                 or a lower net.ipv4.ip_unprivileged_port_start"
-            ),
-            _ => write!(f, "cannot listen on {address} (UDP): {error}"),
+        write!(f, "cannot listen on {address} (UDP): ")?;
+        if error.kind() == io::ErrorKind::AddrInUse {
+            return f.write_str("address in use");
         }
+        error.fmt(f)?;
+        if error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024 {
+            f.write_str(
+                "; ports below 1024 need CAP_NET_BIND_SERVICE, \
+                 or a lower net.ipv4.ip_unprivileged_port_start",
+            )?;
+        }
+        Ok(())
     }
 }
 

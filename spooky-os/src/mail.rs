@@ -1,7 +1,7 @@
 //! How workers reach each other, and how their owner reaches them.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,18 +91,11 @@ impl Slot {
 
 impl Letterbox {
     pub(crate) fn datagram(&self) -> Option<HandedOver> {
-        taken(self.datagrams.try_recv())
+        self.datagrams.try_recv().ok()
     }
 
     pub(crate) fn command(&self) -> Option<Command> {
-        taken(self.commands.try_recv())
-    }
-}
-
-fn taken<T>(result: Result<T, TryRecvError>) -> Option<T> {
-    match result {
-        Ok(letter) => Some(letter),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        self.commands.try_recv().ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use spooky_core::observe::Record;
+use spooky_core::observe::{Reason, Record};
 
 use super::rfc3339::rfc3339;
 
@@ -52,7 +52,7 @@ pub(super) fn append(buffer: &mut Vec<u8>, record: &Record) {
         time_to_head_ms: record.time_to_head.map(millis),
         duration_ms: millis(record.duration),
         outcome: record.outcome.as_str(),
-        reason: record.reason.map(|reason| reason.as_str()),
+        reason: record.reason.map(Reason::as_str),
         detail: record.detail.as_deref(),
     };
     serde_json::to_writer(&mut *buffer, &line).expect("a line has only text and numbers");
