@@ -70,8 +70,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut proxy = proxy(setup, &io.sockets)?;
     let mut pump = Pump::new();
     let mut clock = Instant::now() + CLOCK;
-    while !io.drained {
+    loop {
         pump.run(&mut proxy, &mut io, Instant::now());
+        if io.drained {
+            println!("drained");
+            return Ok(());
+        }
         let deadline = proxy
             .poll_timeout()
             .map_or(clock, |timeout| timeout.min(clock));
@@ -108,8 +112,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             proxy.handle_clock(SystemTime::now(), now);
         }
     }
-    println!("drained");
-    Ok(())
 }
 
 /// The sockets, and what the pump drains into.

@@ -77,22 +77,24 @@ fn explain(error: &clap::Error) -> ExitCode {
 }
 
 fn run_daemon(path: &Path) -> ExitCode {
-    let loaded = spooky_os::read_config(path).and_then(|config| {
-        daemon::start_log(&config);
-        spooky_os::setup(config)
-    });
-    match loaded {
+    match load(path) {
         Ok(setup) => daemon::run(setup),
         Err(diagnostics) => refuse(&diagnostics),
     }
 }
 
 fn run_check(check: &Check) -> ExitCode {
-    let loaded: Result<Setup, _> = spooky_os::read_config(&check.config).and_then(spooky_os::setup);
-    match loaded {
+    match load(&check.config) {
         Ok(setup) => approve(check, setup.config()),
         Err(diagnostics) => refuse(&diagnostics),
     }
+}
+
+/// Everything that can be wrong with a configuration is found here.
+fn load(path: &Path) -> Result<Setup, Vec<Diagnostic>> {
+    let config = spooky_os::read_config(path)?;
+    daemon::start_log(&config);
+    spooky_os::setup(config)
 }
 
 fn approve(check: &Check, config: &Config) -> ExitCode {

@@ -1,6 +1,5 @@
 //! A configuration, run as a service: logs, signals, the access log, an exit code.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -138,6 +137,4 @@ fn tell(report: &Report) {
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
     log::debug!("in all: {}; {:?}", line.join(", "), report.io);
-    // The log goes to standard error, which keeps nothing back; say so if that changes.
-    let _ = std::io::stderr().flush();
 }

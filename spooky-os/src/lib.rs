@@ -2,7 +2,7 @@
 //!
 //! `spooky-core` decides and touches nothing; a driver moves the bytes. This
 //! crate holds what every driver on real sockets needs, so that a driver is left
-//! with one thing of its own: how it waits.
+//! with one thing of its own: how it waits. It is written for Linux.
 //!
 //! ```text
 //!  configuration file ──▶ setup ──▶ Setup

@@ -188,3 +188,71 @@ impl Report {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_and_every_letter_wakes() {
+        let (slot, letterbox, woken) = counted();
+        for _ in 0..HANDED_OVER {
+            assert!(slot.hand_over(datagram()));
+        }
+        assert!(!slot.hand_over(datagram()));
+        assert_eq!(woken.load(Ordering::Relaxed), HANDED_OVER);
+        assert!(letterbox.datagram().is_some());
+        assert!(slot.hand_over(datagram()));
+        slot.command(Command::Stop);
+        assert_eq!(woken.load(Ordering::Relaxed), HANDED_OVER + 2);
+        assert!(matches!(letterbox.command(), Some(Command::Stop)));
+    }
+
+    #[test]
+    fn reports_add_up_over_workers_that_live_and_that_ended() {
+        let (alive, letterbox, _) = counted();
+        let (ended, _, _) = counted();
+        let told = |requests| {
+            let mut report = Report::default();
+            report.snapshot.counters.requests = requests;
+            report.io.handed_over = 1;
+            report
+        };
+        let control = Control {
+            slots: Arc::new([alive, ended]),
+            last: Arc::new(Mutex::new(vec![None, Some(told(5))])),
+            local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+        };
+        let asking = std::thread::spawn(move || control.report());
+        let answer = loop {
+            match letterbox.command() {
+                Some(Command::Report(answer)) => break answer,
+                Some(Command::Drain(_) | Command::Stop) | None => std::thread::yield_now(),
+            }
+        };
+        answer(told(2));
+        let sum = asking.join().expect("no panic");
+        assert_eq!((sum.snapshot.counters.requests, sum.io.handed_over), (7, 2));
+    }
+
+    fn counted() -> (Slot, Letterbox, Arc<AtomicUsize>) {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&woken);
+        let wake: Wake = Arc::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let (slot, letterbox) = letterbox(wake);
+        (slot, letterbox, woken)
+    }
+
+    fn datagram() -> HandedOver {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        HandedOver {
+            from: address,
+            to: address,
+            data: vec![0],
+        }
+    }
+}

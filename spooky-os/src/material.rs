@@ -64,3 +64,25 @@ fn system_roots() -> Vec<Vec<u8>> {
         .map(|certificate| certificate.to_vec())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_names_its_file() {
+        let folder = std::env::temp_dir();
+        let told = read_config(&folder).expect_err("a folder is no file");
+        assert_eq!(told[0].file, folder.to_string_lossy());
+        assert!(
+            told[0].message.starts_with("cannot read"),
+            "{}",
+            told[0].message
+        );
+        let binary = folder.join(format!("spooky-{}-binary.yaml", std::process::id()));
+        fs::write(&binary, b"listen: \xff").expect("written");
+        let told = read_config(&binary).expect_err("not text");
+        fs::remove_file(&binary).expect("removed");
+        assert_eq!(told[0].message, "not UTF-8 text, at byte 8");
+    }
+}

@@ -143,7 +143,12 @@ fn ipv4_on_a_dual_stack_socket_looks_like_ipv4() {
 
 #[test]
 fn absence_of_a_peer_is_told_with_its_port() {
-    for any in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+    for any in ["127.0.0.1:0", "[::]:0", "[::1]:0"] {
+        if UdpSocket::bind(any).is_err() {
+            // Containers often have no IPv6 loopback.
+            assert_eq!(any, "[::1]:0");
+            continue;
+        }
         let mut pair = Pair::new(any, "127.0.0.1:0");
         let gone = match any {
             "[::1]:0" => UdpSocket::bind(any),

@@ -15,7 +15,7 @@ use tokio::{task, time};
 
 /// Runs `worker` until it has drained or was stopped.
 pub(crate) async fn run(mut worker: Worker, letters: Arc<Notify>) -> io::Result<()> {
-    let mut readiness = Readiness::new(&worker)?;
+    let mut readiness = Readiness::new(worker.sockets())?;
     let mut full: Option<Full> = None;
     loop {
         worker.turn();
@@ -64,14 +64,14 @@ struct Readiness {
 }
 
 impl Readiness {
-    fn new(worker: &Worker) -> io::Result<Self> {
+    fn new<'a>(sockets: impl Iterator<Item = &'a Socket>) -> io::Result<Self> {
         let watch = |socket| {
             let socket = Arc::new(registered(socket)?);
             let waiting = waiting(&socket);
             Ok((socket, waiting))
         };
         Ok(Readiness {
-            sockets: worker.sockets().map(watch).collect::<io::Result<_>>()?,
+            sockets: sockets.map(watch).collect::<io::Result<_>>()?,
         })
     }
 
@@ -107,13 +107,16 @@ fn registered(socket: &Socket) -> io::Result<UdpSocket> {
 fn waiting(socket: &Arc<UdpSocket>) -> Waiting {
     let socket = Arc::clone(socket);
     Box::pin(async move {
-        let interest = Interest::READABLE | Interest::ERROR;
-        let ready = socket.ready(interest).await?;
-        let forget = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        match socket.try_io(interest, forget) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            Ok(()) | Err(_) => Ok(ready),
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        // tokio forgets one interest at a time.
+        for interest in [Interest::READABLE, Interest::ERROR] {
+            let forget = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            match socket.try_io(interest, forget) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(ready)
     })
 }
 
@@ -141,5 +144,75 @@ async fn writable(full: Option<&Full>) -> io::Result<()> {
     match full {
         Some(full) => full.watch.writable().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use spooky_core::io::{SocketId, Transmit};
+    use spooky_core::pump::Sent;
+    use spooky_os::IoCounters;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_arrival_is_told_once_even_if_nobody_reads() {
+        let sockets = [socket(), socket()];
+        let mut readiness = Readiness::new(sockets.iter()).expect("registered");
+        assert!(settled(&mut readiness).await.is_empty());
+        for _ in 0..3 {
+            sockets[0]
+                .shared()
+                .send_to(b"hello", sockets[1].local_addr())
+                .expect("sent");
+            let told = settled(&mut readiness).await;
+            assert!(!told.is_empty());
+            assert!(
+                told.iter()
+                    .all(|(socket, ready)| *socket == 1 && ready.is_readable())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn absence_of_a_peer_is_told_as_an_error() {
+        let mut sockets = [socket()];
+        let gone = socket().local_addr();
+        let mut readiness = Readiness::new(sockets.iter()).expect("registered");
+        for _ in 0..3 {
+            let from = SocketAddr::from(([0, 0, 0, 0], 0));
+            let transmit = Transmit {
+                socket: SocketId(0),
+                from,
+                to: gone,
+                size: 1,
+                segment_size: None,
+            };
+            assert_eq!(
+                sockets[0].send(&transmit, b"?", &mut IoCounters::default()),
+                Sent::Yes
+            );
+            let told = settled(&mut readiness).await;
+            assert!(told.iter().any(|(_, ready)| ready.is_error()));
+            sockets[0].unreachable(|to| assert_eq!(to, gone));
+        }
+    }
+
+    /// What is told until nothing has been for a while.
+    async fn settled(readiness: &mut Readiness) -> Vec<(usize, Ready)> {
+        let mut told = Vec::new();
+        while let Ok(more) = time::timeout(Duration::from_millis(50), readiness.next()).await {
+            told.extend(more.expect("the reactor lives"));
+            assert!(told.len() < 10, "told again and again");
+        }
+        told
+    }
+
+    fn socket() -> Socket {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+        Socket::new(SocketId(0), socket).expect("a socket")
     }
 }

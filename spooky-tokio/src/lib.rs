@@ -13,7 +13,7 @@
 //! let server = spooky_tokio::Server::start(setup, |_event| {})?;
 //! let handle = server.handle();
 //! println!("listening on {}", handle.local_addr());
-//! tokio::signal::ctrl_c().await?;
+//! tokio::time::sleep(Duration::from_secs(60)).await; // serving
 //! handle.drain(Duration::from_secs(30));
 //! server.join().await?;
 //! # Ok(())
