@@ -20,4 +20,4 @@ mod server;
 mod signals;
 
 pub use server::{Server, WorkerFailed};
-pub use spooky_os::{Control, Report, StartError};
+pub use spooky_os::{Control, Report, StartError, read_config, setup};

@@ -21,6 +21,7 @@
 //! ([`Worker::turn`]), and waits for sockets, letters or
 //! [`Worker::deadline`], whichever is first.
 
+mod assemble;
 mod batch;
 mod counters;
 mod icmp;
@@ -30,10 +31,11 @@ mod material;
 mod socket;
 mod worker;
 
+pub use assemble::{StartError, assemble};
 pub use batch::{Batch, Received};
 pub use counters::IoCounters;
 pub use listen::{BindError, bind, worker_count};
 pub use mail::{Control, Report, Wake};
 pub use material::{read_config, read_material, setup};
 pub use socket::{Buffers, Socket};
-pub use worker::{Observe, StartError, Worker, assemble};
+pub use worker::{Observe, Worker};

@@ -1,6 +1,7 @@
 //! How workers reach each other, and how their owner reaches them.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::IoCounters;
 
 /// Datagrams that may wait to be taken by the worker they belong to. They are
 /// rare (clients that moved), and QUIC repairs what is dropped.
-const HANDED_OVER: usize = 1024;
+pub(crate) const HANDED_OVER: usize = 1024;
 
 /// Wakes a worker that waits, from any thread. Cheap to call in vain.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
 pub(crate) struct Slot {
     datagrams: SyncSender<HandedOver>,
     commands: Sender<Command>,
+    unread: Arc<AtomicBool>,
     wake: Wake,
 }
 
@@ -53,20 +55,26 @@ pub(crate) struct Slot {
 pub(crate) struct Letterbox {
     datagrams: Receiver<HandedOver>,
     commands: Receiver<Command>,
+    /// Set by the first letter, which wakes the worker; further ones need not.
+    unread: Arc<AtomicBool>,
 }
 
 pub(crate) fn letterbox(wake: Wake) -> (Slot, Letterbox) {
     let (to_datagrams, datagrams) = mpsc::sync_channel(HANDED_OVER);
     let (to_commands, commands) = mpsc::channel();
+    let unread = Arc::new(AtomicBool::new(false));
+    let slot = Slot {
+        datagrams: to_datagrams,
+        commands: to_commands,
+        unread: Arc::clone(&unread),
+        wake,
+    };
     (
-        Slot {
-            datagrams: to_datagrams,
-            commands: to_commands,
-            wake,
-        },
+        slot,
         Letterbox {
             datagrams,
             commands,
+            unread,
         },
     )
 }
@@ -76,7 +84,7 @@ impl Slot {
     pub(crate) fn hand_over(&self, datagram: HandedOver) -> bool {
         let taken = self.datagrams.try_send(datagram).is_ok();
         if taken {
-            (self.wake)();
+            self.announce();
         }
         taken
     }
@@ -84,12 +92,23 @@ impl Slot {
     fn command(&self, command: Command) {
         // A worker that ended needs no commands.
         if self.commands.send(command).is_ok() {
+            self.announce();
+        }
+    }
+
+    fn announce(&self) {
+        if !self.unread.swap(true, Ordering::AcqRel) {
             (self.wake)();
         }
     }
 }
 
 impl Letterbox {
+    /// To be called before reading: what is thrown in from then on wakes again.
+    pub(crate) fn open(&self) {
+        self.unread.swap(false, Ordering::AcqRel);
+    }
+
     pub(crate) fn datagram(&self) -> Option<HandedOver> {
         self.datagrams.try_recv().ok()
     }
@@ -191,22 +210,23 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
     #[test]
-    fn a_full_queue_drops_and_every_letter_wakes() {
+    fn a_full_queue_drops_and_only_the_first_letter_wakes() {
         let (slot, letterbox, woken) = counted();
         for _ in 0..HANDED_OVER {
             assert!(slot.hand_over(datagram()));
         }
         assert!(!slot.hand_over(datagram()));
-        assert_eq!(woken.load(Ordering::Relaxed), HANDED_OVER);
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+        letterbox.open();
         assert!(letterbox.datagram().is_some());
         assert!(slot.hand_over(datagram()));
         slot.command(Command::Stop);
-        assert_eq!(woken.load(Ordering::Relaxed), HANDED_OVER + 2);
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
         assert!(matches!(letterbox.command(), Some(Command::Stop)));
     }
 

@@ -203,13 +203,11 @@ impl Socket {
     fn send_one(&mut self, route: &Route, datagram: &[u8]) -> io::Result<()> {
         let result = self.offer(route, datagram, None);
         // One datagram needs no segmentation, so whatever went wrong, it was not
-        // that. Without this, an address that was removed from the machine would
-        // slow every peer for good.
-        if self.gso == Gso::Trusted && self.state.max_gso_segments() < self.segments {
-            match &result {
-                Ok(()) => {}
-                Err(_) => self.state = UdpSocketState::new((&*self.io).into())?,
-            }
+        // that. Without this, one question sent to a broadcast address, from which
+        // nothing can be answered, would slow every peer for good.
+        let shrunk = self.state.max_gso_segments() < self.segments;
+        if result.is_err() && shrunk && self.gso == Gso::Trusted {
+            self.state = UdpSocketState::new((&*self.io).into())?;
         }
         result
     }

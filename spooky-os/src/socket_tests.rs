@@ -189,9 +189,9 @@ fn an_impossible_address_does_not_take_segmentation_away() {
     let port0 = SocketAddr::from(([127, 0, 0, 1], 0));
     assert_eq!(pair.send(port0, Some(4), b"onetwo"), Sent::Yes);
     assert_eq!(pair.counters.send_errors, 1);
-    // An address this machine does not have, as if it had been taken away.
+    // Nothing can be sent from a broadcast address, but a question may come to one.
     let to = pair.there.local_addr();
-    let from = SocketAddr::from(([198, 51, 100, 1], 0));
+    let from = SocketAddr::from(([255, 255, 255, 255], 0));
     for segment_size in [None, Some(4)] {
         let transmit = Transmit {
             socket: SocketId(0),

@@ -1,21 +1,17 @@
 //! A `Proxy` with its sockets and its letterbox: all of a driver but the waiting.
 
-use std::fmt;
 use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use rand::TryRng;
-use rand::rngs::SysRng;
 use spooky_core::io::{Datagram, Event, Misrouted, SocketId, Transmit};
 use spooky_core::pump::{Io, Pump, Sent};
-use spooky_core::{Params, Proxy, Setup, Shared};
+use spooky_core::{Params, Proxy};
 
-use crate::listen::names;
-use crate::mail::{Command, HandedOver, LastReports, Letterbox, Slot, letterbox};
-use crate::{Batch, Control, IoCounters, Report, Socket, Wake};
+use crate::mail::{Command, HANDED_OVER, HandedOver, LastReports, Letterbox, Slot};
+use crate::{Batch, IoCounters, Report, Socket};
 
 /// Batches read from one socket in a turn: a busy socket must not keep the
 /// others, and the timers, waiting.
@@ -25,104 +21,6 @@ const CLOCK: Duration = Duration::from_secs(1);
 
 /// Takes the events of all workers, on their threads: it must be quick.
 pub type Observe = Arc<dyn Fn(Event) + Send + Sync>;
-
-/// The workers could not be made.
-#[derive(Debug)]
-pub enum StartError {
-    /// The listener could not be bound.
-    Bind(crate::BindError),
-    /// The system lacks something else.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Bind(error) => error.fmt(f),
-            StartError::System(error) => write!(f, "cannot start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<crate::BindError> for StartError {
-    fn from(error: crate::BindError) -> Self {
-        StartError::Bind(error)
-    }
-}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        StartError::System(error)
-    }
-}
-
-/// Makes the workers of a server and the control over them.
-///
-/// `sockets` come from [`crate::bind`], one list a worker, and `wakes` has one
-/// waker for each. There is at least one worker, and every one has a listener.
-pub fn assemble(
-    setup: Setup,
-    sockets: Vec<Vec<Socket>>,
-    wakes: Vec<Wake>,
-    observe: &Observe,
-) -> Result<(Vec<Worker>, Control), StartError> {
-    assert_eq!(sockets.len(), wakes.len(), "every worker has a waker");
-    let setup = Arc::new(setup);
-    let shared = Shared::new(&setup, sockets.len(), seed()?);
-    let (slots, letterboxes): (Vec<Slot>, Vec<Letterbox>) =
-        wakes.into_iter().map(letterbox).unzip();
-    let slots: Arc<[Slot]> = slots.into();
-    let last: LastReports = Arc::new(Mutex::new(vec![None; slots.len()]));
-    let mut workers: Vec<Worker> = Vec::with_capacity(slots.len());
-    for (index, (sockets, letterbox)) in sockets.into_iter().zip(letterboxes).enumerate() {
-        let names = names(&sockets).expect("every worker has a listener");
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        let (setup, shared) = (Arc::clone(&setup), Arc::clone(&shared));
-        let params = Params {
-            setup,
-            shared,
-            worker: index,
-            seed: seed()?,
-            wall,
-            sockets: names,
-        };
-        workers.push(Worker {
-            index,
-            proxy: Proxy::new(params, now),
-            pump: Pump::new(),
-            ports: sockets
-                .into_iter()
-                .map(|socket| Port {
-                    socket,
-                    readable: true,
-                    news: false,
-                })
-                .collect(),
-            batch: Batch::new(),
-            misrouted: Vec::new(),
-            letterbox,
-            slots: Arc::clone(&slots),
-            last: Arc::clone(&last),
-            observe: Arc::clone(observe),
-            clock: now + CLOCK,
-            counters: IoCounters::default(),
-            state: State::Running,
-        });
-    }
-    let local_addr = workers.first().expect("there is a worker").ports[0]
-        .socket
-        .local_addr();
-    Ok((
-        workers,
-        Control {
-            slots,
-            last,
-            local_addr,
-        },
-    ))
-}
 
 /// One worker: moves datagrams between its sockets and its `Proxy`.
 ///
@@ -142,6 +40,8 @@ pub struct Worker {
     batch: Batch,
     misrouted: Vec<Misrouted>,
     letterbox: Letterbox,
+    /// Letters were left for the next turn.
+    letters_left: bool,
     slots: Arc<[Slot]>,
     last: LastReports,
     observe: Observe,
@@ -168,6 +68,38 @@ enum State {
 }
 
 impl Worker {
+    /// The worker that `params` describes. `sockets` are those it names.
+    pub(crate) fn new(
+        params: Params,
+        sockets: Vec<Socket>,
+        letterbox: Letterbox,
+        (slots, last): (Arc<[Slot]>, LastReports),
+        observe: Observe,
+    ) -> Self {
+        let now = Instant::now();
+        let port = |socket| Port {
+            socket,
+            readable: true,
+            news: false,
+        };
+        Worker {
+            index: params.worker,
+            proxy: Proxy::new(params, now),
+            pump: Pump::new(),
+            ports: sockets.into_iter().map(port).collect(),
+            batch: Batch::new(),
+            misrouted: Vec::new(),
+            letterbox,
+            letters_left: false,
+            slots,
+            last,
+            observe,
+            clock: now + CLOCK,
+            counters: IoCounters::default(),
+            state: State::Running,
+        }
+    }
+
     /// Its number, from 0.
     pub fn index(&self) -> usize {
         self.index
@@ -210,7 +142,7 @@ impl Worker {
     /// When the next turn is due at the latest, whatever the sockets do. A time
     /// that has passed means now.
     pub fn deadline(&self) -> Instant {
-        if self.ports.iter().any(|port| port.readable || port.news) {
+        if self.letters_left || self.ports.iter().any(|port| port.readable || port.news) {
             return Instant::now();
         }
         self.proxy
@@ -235,13 +167,16 @@ impl Worker {
     }
 
     fn read_letters(&mut self) {
+        self.letterbox.open();
+        // A bound, because anybody can send datagrams that seem to belong
+        // elsewhere, faster than they are taken in.
+        let mut left = HANDED_OVER;
         while let Some(HandedOver { from, to, mut data }) = self.letterbox.datagram() {
-            let stride = data.len();
             let datagram = Datagram {
                 socket: SocketId::LISTENER,
                 from,
                 to,
-                stride,
+                stride: data.len(),
                 handed_over: true,
                 data: &mut data,
             };
@@ -251,7 +186,12 @@ impl Worker {
                 self.misrouted.is_empty(),
                 "what was handed over is never handed on"
             );
+            left -= 1;
+            if left == 0 {
+                break;
+            }
         }
+        self.letters_left = left == 0;
         while let Some(command) = self.letterbox.command() {
             let now = Instant::now();
             match command {
@@ -271,28 +211,24 @@ impl Worker {
 
     /// Reads a bounded number of batches. True if there may be more.
     fn read_socket(&mut self, index: usize) -> bool {
-        let mut failed = false;
         for _ in 0..BATCHES {
             match self.batch.receive(&self.ports[index].socket) {
                 Ok(full) => {
-                    failed = false;
                     self.deliver(index);
                     if !full {
                         return false;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // Mostly news of a datagram that reached nobody, which comes once.
+                // Mostly news of a datagram that reached nobody. It comes once, in
+                // place of the datagrams that wait behind it.
                 Err(error) => {
                     self.counters.receive_errors += 1;
+                    log::debug!(
+                        "receiving on {}: {error}",
+                        self.ports[index].socket.local_addr()
+                    );
                     self.read_errors(index);
-                    if mem::replace(&mut failed, true) {
-                        log::warn!(
-                            "cannot receive on {}: {error}",
-                            self.ports[index].socket.local_addr()
-                        );
-                        return false;
-                    }
                 }
             }
         }
@@ -423,11 +359,4 @@ impl Io for Outlet<'_> {
         }
         (self.observe)(event);
     }
-}
-
-/// Randomness for keys. The core takes it from here and nowhere else.
-fn seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-    Ok(seed)
 }
