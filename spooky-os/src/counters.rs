@@ -15,7 +15,7 @@ pub struct IoCounters {
     pub unreachable: u64,
     /// Datagrams passed to the worker they belong to.
     pub handed_over: u64,
-    /// Datagrams lost because that worker's queue was full.
+    /// Datagrams lost because that worker's queue was full, or forged.
     pub handed_over_dropped: u64,
 }
 

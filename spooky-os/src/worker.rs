@@ -256,8 +256,11 @@ impl Worker {
             self.proxy
                 .handle_datagram(datagram, &mut self.misrouted, now);
             for Misrouted { worker, range } in self.misrouted.drain(..) {
+                // Only listeners share an address. What comes to a socket of this
+                // worker's own and bears another's id is forged.
                 let data = message.data[range].to_vec();
-                let taken = self.slots[worker].hand_over(HandedOver { from, to, data });
+                let taken = socket == SocketId::LISTENER
+                    && self.slots[worker].hand_over(HandedOver { from, to, data });
                 *(if taken {
                     &mut self.counters.handed_over
                 } else {
