@@ -1,1 +1,23 @@
+//! The daemon `spooky`, as a library.
+//!
+//! One thread a worker, each with its `Proxy`, its sockets and its own epoll:
+//! nothing on the road of a request is shared between threads but atomics.
+//!
+//! * [`Server`] starts the workers and drains them. It is all that a test or an
+//!   embedding program needs.
+//! * [`access_log`] writes one line a request, and never holds a worker up.
+//! * [`cli`] is the command line; [`daemon`] runs a configuration with signals
+//!   and logs, as the program does.
+//!
+//! What a turn of a worker does is in `spooky_os::Worker`, and the order of
+//! things in `spooky_core::pump`. Here is only how a worker waits.
 
+pub mod access_log;
+pub mod cli;
+pub mod daemon;
+mod event_loop;
+mod server;
+mod signals;
+
+pub use server::{Server, WorkerFailed};
+pub use spooky_os::{Control, Report, StartError, read_config, setup};
