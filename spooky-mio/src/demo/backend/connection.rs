@@ -66,6 +66,7 @@ impl Connection {
         let Some(mut h3) = self.h3.take().or_else(|| self.begin(site)) else {
             return;
         };
+        self.find_stopped(site);
         self.wake(now);
         // `Finished` comes only from a poll after the last byte was read, so we
         // poll until turns and events have both run dry.
@@ -102,12 +103,25 @@ impl Connection {
                 self.turns.push_back(stream);
             }
         }
-        // A STOP_SENDING for a stream that had room, and was told so before, is
-        // told nowhere. Most answers leave at once, so few stand here.
-        for &stream in self.exchanges.keys() {
-            if self.quic.stream_capacity(stream).is_err() {
-                self.turns.push_back(stream);
-            }
+    }
+
+    /// Finds requests that were given up by STOP_SENDING, which is no event of h3.
+    ///
+    /// quiche marks such a stream writable, but not if it had room and said so
+    /// before, so we ask. Most answers leave at once: few stand here.
+    fn find_stopped(&mut self, site: &Site<'_>) {
+        let quic = &mut self.quic;
+        // Asking may also collect the stream, so each is asked once.
+        let stopped: Vec<(u64, u64)> = self
+            .exchanges
+            .keys()
+            .filter_map(|&stream| match quic.stream_capacity(stream) {
+                Err(quiche::Error::StreamStopped(code)) => Some((stream, code)),
+                Ok(_) | Err(_) => None,
+            })
+            .collect();
+        for (stream, code) in stopped {
+            self.cancelled(stream, code, site);
         }
     }
 
@@ -159,12 +173,6 @@ impl Connection {
 
     fn take_turns(&mut self, h3: &mut h3::Connection, site: &mut Site<'_>, now: Instant) {
         while let Some(stream) = self.turns.pop_front() {
-            // STOP_SENDING is no event of h3: the stream becomes writable, and
-            // says so when asked.
-            if let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(stream) {
-                self.cancelled(stream, code, site);
-                continue;
-            }
             let Some(exchange) = self.exchanges.get_mut(&stream) else {
                 continue;
             };
