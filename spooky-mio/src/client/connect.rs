@@ -291,12 +291,6 @@ impl Carrier {
             .timeout_instant()
             .map_or(deadline, |at| at.min(deadline));
         let wait = until.saturating_duration_since(Instant::now());
-        // epoll counts milliseconds; rounding up spares a spin before each timer.
-        let wait = if wait.is_zero() {
-            wait
-        } else {
-            wait + Duration::from_micros(999)
-        };
         match self.poll.poll(&mut self.events, Some(wait)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
