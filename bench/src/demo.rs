@@ -32,9 +32,13 @@ pub struct Setting {
     pub daemon_cpu: String,
     /// Those of the backends and the generator.
     pub peer_cpus: String,
+    /// Many small answers.
     pub small: Case,
+    /// Few large ones.
     pub bulk: Case,
+    /// The measured window of each case.
     pub duration: Duration,
+    /// Threads of the generator.
     pub threads: usize,
     /// Also ask a backend without the daemon, for comparison.
     pub direct: bool,
@@ -43,7 +47,9 @@ pub struct Setting {
 /// One kind of load.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// Connections to the server.
     pub connections: usize,
+    /// Requests at once on each.
     pub streams: usize,
     /// The body's length.
     pub bytes: u64,
@@ -60,6 +66,8 @@ pub fn run(setting: &Setting) -> Result<String, String> {
         .map(|id| BackendProcess::start(id, dir.path()))
         .collect::<Result<Vec<_>, _>>()?;
     let trust = Trust::Authorities(authority.pem().as_bytes().to_vec());
+    // First of all: where it does not start, nobody should wait to be told.
+    let daemon = Daemon::start(setting, dir.path(), &backends, &trust)?;
     let mut table = Table::new();
     if setting.direct {
         let backend = &backends[0];
@@ -72,7 +80,6 @@ pub fn run(setting: &Setting) -> Result<String, String> {
             &mut table,
         )?;
     }
-    let daemon = Daemon::start(setting, dir.path(), &backends, &trust)?;
     measure(
         setting,
         "through",

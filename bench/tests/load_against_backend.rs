@@ -1,5 +1,7 @@
 //! The generator against a demo backend, on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use spooky_bench::load::{self, Plan};

@@ -1,5 +1,7 @@
 //! The client against the demo backend, on loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::{Duration, Instant};
 
 use boring::sha::{Sha256, sha256};
@@ -239,6 +241,21 @@ fn a_closed_port_is_named() {
     let error = Client::connect(&target, &Trust::Nobody, &Options::default()).unwrap_err();
     assert!(error.to_string().contains(&port.to_string()), "{error}");
     assert!(matches!(error, Error::Refused(_)), "{error}");
+}
+
+#[test]
+fn a_port_that_never_answers_is_named() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let target: Target = format!("https://127.0.0.1:{port}/").parse().unwrap();
+    let options = Options {
+        connect_timeout: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let began = Instant::now();
+    let error = Client::connect(&target, &Trust::Nobody, &options).unwrap_err();
+    assert!(matches!(error, Error::NoAnswer(..)), "{error}");
+    assert!((200..2000).contains(&began.elapsed().as_millis()));
 }
 
 /// A backend, and a client connected to it.

@@ -18,7 +18,9 @@ use crate::cpu;
 /// What to ask, how much at once, how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The URL.
     pub target: Target,
+    /// Whether its certificate is believed.
     pub trust: Trust,
     /// Connections in all, shared out among the threads.
     pub connections: usize,
@@ -28,6 +30,7 @@ pub struct Plan {
     pub warm_up: Duration,
     /// The measured window.
     pub duration: Duration,
+    /// Threads of the generator.
     pub threads: usize,
     /// The process whose processor time is taken.
     pub pid: Option<u32>,
@@ -36,13 +39,16 @@ pub struct Plan {
 /// When what happens counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
+    /// Its first moment.
     pub from: Instant,
+    /// The first moment after it.
     pub to: Instant,
 }
 
 /// What came of a [`Plan`].
 #[derive(Debug)]
 pub struct Outcome {
+    /// What was counted.
     pub tally: Tally,
     /// The window's length.
     pub window: Duration,

@@ -20,6 +20,7 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// For a whole answer of [`Client::fetch`].
     pub timeout: Duration,
+    /// Flow control and idle timeout.
     pub windows: Windows,
 }
 

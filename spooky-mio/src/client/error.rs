@@ -24,12 +24,21 @@ pub enum Error {
     /// The certificate does not hold, for this reason.
     Untrusted(String),
     /// The handshake failed with this TLS alert; sent by the server, or by us.
-    Handshake { alert: u8, by_server: bool },
+    Handshake {
+        /// Its number, of RFC 8446 section 6.
+        alert: u8,
+        /// Who sent it.
+        by_server: bool,
+    },
     /// The connection was closed.
     Closed {
+        /// Who closed it.
         by_server: bool,
+        /// Whether the code is HTTP/3's, or QUIC's.
         application: bool,
+        /// Why, as a number.
         code: u64,
+        /// Why, in words, if any.
         reason: String,
     },
     /// The connection was silent for too long.
@@ -39,7 +48,12 @@ pub enum Error {
     /// The server reset the stream with this code.
     Reset(u64),
     /// Fewer bytes of body came than `content-length` said.
-    Truncated { got: u64, announced: u64 },
+    Truncated {
+        /// What came.
+        got: u64,
+        /// What should have come.
+        announced: u64,
+    },
     /// The stream ended without a final response head.
     NoHead,
     /// The server goes away and did not take the request.

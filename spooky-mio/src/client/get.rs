@@ -45,14 +45,14 @@ pub struct GetArgs {
 
 /// Runs `spooky get`.
 pub fn run(args: GetArgs) -> ExitCode {
-    let (target, request, trust) = match prepare(&args) {
+    let prepared = match prepare(&args) {
         Ok(prepared) => prepared,
         Err(error) => {
             eprintln!("spooky get: {error}");
             return ExitCode::from(USAGE);
         }
     };
-    match ask(&target, request, &trust, &args) {
+    match ask(prepared, &args, &mut io::stdout().lock()) {
         Ok(()) => ExitCode::from(ANSWERED),
         // The reader of our output left, as `head` does.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -149,10 +149,14 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(of_token)
 }
 
-fn ask(target: &Target, request: Request, trust: &Trust, args: &GetArgs) -> Result<(), Failure> {
+fn ask(
+    (target, request, trust): (Target, Request, Trust),
+    args: &GetArgs,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
     let timeout = Duration::from_secs(args.timeout);
     let began = Instant::now();
-    let mut client = Client::connect(target, trust, &Options::default())?;
+    let mut client = Client::connect(&target, &trust, &Options::default())?;
     let mut notes = Notes {
         wanted: args.verbose,
         began,
@@ -160,7 +164,6 @@ fn ask(target: &Target, request: Request, trust: &Trust, args: &GetArgs) -> Resu
     notes.say(&format!("* connected to {} over HTTP/3", client.peer()));
     notes.request(&request);
     client.send(request);
-    let mut out = io::stdout().lock();
     let mut total = 0;
     loop {
         let Some((_, event)) = client.next_event(began + timeout)? else {
@@ -222,6 +225,28 @@ impl Notes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::backend::{self, Backend};
+    use crate::demo::identity::Authority;
+
+    #[test]
+    fn any_status_is_an_answer_and_a_reset_is_none() {
+        let identity = Authority::new("get").unwrap().issue_local().unwrap();
+        let backend = Backend::start(&identity, backend::Options::named("web1")).unwrap();
+        let asked = |path: &str| {
+            let args = args(&format!("https://{}{path}", backend.address()));
+            ask(prepare(&args).unwrap(), &args, &mut io::sink())
+        };
+        assert!(asked("/status/200").is_ok());
+        assert!(asked("/status/500").is_ok());
+        assert!(matches!(
+            asked("/reset"),
+            Err(Failure::Network(Error::Reset(_)))
+        ));
+        assert!(matches!(
+            asked("/stall"),
+            Err(Failure::Network(Error::TimedOut(_)))
+        ));
+    }
 
     #[test]
     fn a_field_is_a_name_and_a_value() {

@@ -10,11 +10,15 @@ use crate::demo::pattern;
 /// A request to one [`Target`].
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// `GET`, `POST`, …
     pub method: String,
+    /// What goes into `:authority`.
     pub authority: String,
+    /// Path and query.
     pub path: String,
     /// Fields besides the pseudo-header fields; names are sent in lower case.
     pub fields: Vec<(String, String)>,
+    /// The body; `content-length` says its size unless a field does.
     pub body: Payload,
     /// Sent after the body.
     pub trailers: Vec<(String, String)>,
@@ -23,7 +27,9 @@ pub struct Request {
 /// A request's body.
 #[derive(Clone, Debug)]
 pub enum Payload {
+    /// None.
     Empty,
+    /// These bytes.
     Bytes(Vec<u8>),
     /// So many bytes of the [pattern](crate::demo::pattern), without holding them.
     Pattern(u64),
@@ -130,10 +136,13 @@ pub(super) fn decode(list: &[Header]) -> Vec<(String, String)> {
 /// A complete response.
 #[derive(Clone, Debug, Default)]
 pub struct Response {
+    /// Its status, 200 to 599.
     pub status: u16,
     /// Fields besides `:status`.
     pub fields: Vec<(String, String)>,
+    /// The whole body, unless it went to a sink.
     pub body: Vec<u8>,
+    /// Fields after the body.
     pub trailers: Vec<(String, String)>,
     /// Statuses of the interim (1xx) responses before it.
     pub interim: Vec<u16>,

@@ -23,10 +23,15 @@ pub struct ExchangeId(u64);
 #[derive(Debug)]
 pub enum Event {
     /// A 1xx response.
-    Interim { status: u16 },
+    Interim {
+        /// 100 to 199.
+        status: u16,
+    },
     /// The head of the response.
     Head {
+        /// 200 to 599.
         status: u16,
+        /// Fields besides `:status`.
         fields: Vec<(String, String)>,
     },
     /// Some of its body.
@@ -170,13 +175,15 @@ impl Session {
         self.forget(quic);
     }
 
-    /// Whether another round would do something though nothing arrives.
+    /// Whether there are events to take, or another round would make some,
+    /// though nothing arrives.
     pub(super) fn is_ready(&self) -> bool {
-        self.reading.iter().any(|id| {
-            self.exchanges
-                .get(id)
-                .is_some_and(|exchange| exchange.readable && !exchange.held)
-        })
+        !self.events.is_empty()
+            || self.reading.iter().any(|id| {
+                self.exchanges
+                    .get(id)
+                    .is_some_and(|exchange| exchange.readable && !exchange.held)
+            })
     }
 
     fn send_heads(&mut self, quic: &mut quiche::Connection) {
@@ -203,9 +210,11 @@ impl Session {
                 Err(error) => {
                     self.unsent.pop_front();
                     self.exchanges.remove(&id);
-                    let why = match error {
-                        h3::Error::FrameUnexpected => Error::GoingAway,
-                        error => Error::Malformed(error.to_string()),
+                    // quiche's word for a request after GOAWAY.
+                    let why = if error == h3::Error::FrameUnexpected {
+                        Error::GoingAway
+                    } else {
+                        Error::Malformed(error.to_string())
                     };
                     self.events.push_back((id, Event::Failed(why)));
                 }
@@ -409,12 +418,12 @@ impl Exchange {
 
 /// Being blocked is no error: quiche tells when there is room again.
 fn blocked_or(error: h3::Error) -> quiche::Result<bool> {
-    match error {
-        h3::Error::Done | h3::Error::StreamBlocked => Ok(false),
-        h3::Error::TransportError(error) => Err(error),
-        other => {
-            log::debug!("h3: {other}");
-            Err(quiche::Error::InvalidState)
-        }
+    if matches!(error, h3::Error::Done | h3::Error::StreamBlocked) {
+        return Ok(false);
     }
+    if let h3::Error::TransportError(error) = error {
+        return Err(error);
+    }
+    log::debug!("h3: {error}");
+    Err(quiche::Error::InvalidState)
 }

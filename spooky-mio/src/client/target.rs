@@ -14,6 +14,7 @@ const HTTPS_PORT: u16 = 443;
 pub struct Target {
     /// A DNS name, or an IP address without brackets.
     pub host: String,
+    /// The UDP port.
     pub port: u16,
     /// What goes into `:authority`, as it was written.
     pub authority: String,

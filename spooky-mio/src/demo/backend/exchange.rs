@@ -317,15 +317,14 @@ impl Exchange {
     }
 
     fn failed(&self, error: &h3::Error) -> Next {
-        match error {
-            h3::Error::TransportError(
-                quiche::Error::StreamStopped(code) | quiche::Error::StreamReset(code),
-            ) => Next::Cancelled(*code),
-            error => {
-                log::debug!("stream {}: {error}", self.stream);
-                Next::Close(super::answer::H3_INTERNAL_ERROR)
-            }
+        if let h3::Error::TransportError(
+            quiche::Error::StreamStopped(code) | quiche::Error::StreamReset(code),
+        ) = error
+        {
+            return Next::Cancelled(*code);
         }
+        log::debug!("stream {}: {error}", self.stream);
+        Next::Close(super::answer::H3_INTERNAL_ERROR)
     }
 }
 
