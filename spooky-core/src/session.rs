@@ -88,6 +88,8 @@ pub(crate) struct Session {
     keepalive: Option<Instant>,
     /// Where we open requests: the stream of the next one.
     next_request: u64,
+    /// Streams the peer stopped reading, as far as that was looked at.
+    stops: u64,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
     /// The idle timeout we announced, milliseconds.
@@ -127,6 +129,7 @@ impl Session {
             silent_probes: 0,
             keepalive: None,
             next_request: 0,
+            stops: 0,
             hold: false,
             idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
         }
@@ -337,9 +340,11 @@ impl Session {
         let Some(h3) = self.h3.as_mut() else { return };
         let quic = &mut self.quic;
         self.buried.retain(|&stream| {
-            // Collects a stream that the peer stopped, which nothing else would.
-            let _ = quic.stream_capacity(stream);
-            if !quic.stream_closed(stream) {
+            // Not `stream_closed`: that is true as soon as the last byte is
+            // buffered, and a connection closed then would lose it. A stream
+            // that quiche no longer has was acknowledged to its end. Asking also
+            // collects a stream that the peer stopped, which nothing else would.
+            if quic.stream_capacity(stream) != Err(quiche::Error::InvalidStreamState(stream)) {
                 return true;
             }
             if h3.send_body(quic, stream, b"", true) == Err(h3::Error::FrameUnexpected) {
@@ -347,6 +352,22 @@ impl Session {
             }
             false
         });
+    }
+
+    /// The peer stopped reading some stream since this was last asked.
+    ///
+    /// quiche marks a stopped stream writable only if it was not so before, so a
+    /// stream that waits for its answer with room to spare would hide it.
+    pub(crate) fn was_stopped(&mut self) -> bool {
+        let stops = self.quic.stats().stopped_stream_count_remote;
+        std::mem::replace(&mut self.stops, stops) != stops
+    }
+
+    /// Open streams with their exchanges, in order. For rare occasions.
+    pub(crate) fn open(&self) -> Vec<(u64, Handle)> {
+        let mut open: Vec<(u64, Handle)> = self.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
+        open.sort_unstable();
+        open
     }
 
     pub(crate) fn is_buried(&self, stream: u64) -> bool {

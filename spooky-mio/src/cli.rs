@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use spooky_core::Setup;
 use spooky_core::config::{Config, Diagnostic};
 
-use crate::daemon;
+use crate::client::GetArgs;
+use crate::demo::{DemoArgs, Front};
+use crate::{Server, client, daemon, demo};
 
 /// Bad usage or configuration.
 const BAD: u8 = 2;
@@ -37,6 +40,8 @@ RUST_LOG overrides log.level, for example RUST_LOG=debug.";
 enum Command {
     /// Validate a configuration and everything it names, without running it.
     Check(Check),
+    Get(GetArgs),
+    Demo(DemoArgs),
 }
 
 #[derive(Args, Debug)]
@@ -57,6 +62,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match (cli.config, cli.command) {
         (None, Some(Command::Check(check))) => run_check(&check),
+        (None, Some(Command::Get(get))) => client::run(get),
+        (None, Some(Command::Demo(demo))) => demo::run(demo, start_front),
         (Some(config), None) => run_daemon(&config),
         (Some(_), Some(_)) | (None, None) => {
             let kind = clap::error::ErrorKind::MissingRequiredArgument;
@@ -80,6 +87,20 @@ fn run_daemon(path: &Path) -> ExitCode {
     match load(path) {
         Ok(setup) => daemon::run(setup),
         Err(diagnostics) => refuse(&diagnostics),
+    }
+}
+
+/// The Spooky of the demo: the same as the daemon's, without its log and signals.
+fn start_front(path: &Path) -> Result<Box<dyn Front>, String> {
+    let explain = |found: Vec<Diagnostic>| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let setup = spooky_os::read_config(path).and_then(spooky_os::setup).map_err(explain)?;
+    let server = Server::start(setup, drop).map_err(|error| error.to_string())?;
+    Ok(Box::new(server))
+}
+
+impl Front for Server {
+    fn local_addr(&self) -> SocketAddr {
+        Server::local_addr(self)
     }
 }
 

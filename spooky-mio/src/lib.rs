@@ -6,6 +6,8 @@
 //! * [`Server`] starts the workers and drains them. It is all that a test or an
 //!   embedding program needs.
 //! * [`access_log`] writes one line a request, and never holds a worker up.
+//! * [`client`] and [`demo`] are `spooky get` and `spooky demo`, and the client and
+//!   backend that the tests and the bench stand on.
 //! * [`cli`] is the command line; [`daemon`] runs a configuration with signals
 //!   and logs, as the program does.
 //!
@@ -14,7 +16,9 @@
 
 pub mod access_log;
 pub mod cli;
+pub mod client;
 pub mod daemon;
+pub mod demo;
 mod event_loop;
 mod server;
 mod signals;

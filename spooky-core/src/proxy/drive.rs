@@ -13,6 +13,7 @@ use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
+use crate::session::StreamError;
 use crate::{backend, io};
 
 impl Proxy {
@@ -121,14 +122,30 @@ impl Proxy {
 
     /// Streams that may write again, or whose reader stopped.
     fn downstream_writable(&mut self, handle: Handle, now: Instant) {
+        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        if conn.session.was_stopped() {
+            // Looks at all of the connection's streams, which are bounded, and
+            // only when the client gave one up.
+            for (stream, exchange) in conn.session.open() {
+                self.wake_response(exchange, stream, now);
+            }
+        }
         while let Some(conn) = self.downstreams.get_mut(handle) {
             let Some(stream) = conn.session.next_writable() else { return };
             if let Some(&exchange) = conn.session.exchanges.get(&stream) {
-                match conn.session.capacity(stream) {
-                    Ok(_) => self.queue_response(exchange),
-                    Err(_) => self.client_cancelled(exchange, 0, now),
-                }
+                self.wake_response(exchange, stream, now);
             }
+        }
+    }
+
+    /// A client's stream may write again, or is stopped.
+    fn wake_response(&mut self, id: Handle, stream: u64, now: Instant) {
+        let downstream = self.exchanges.get(id).map(|e| e.downstream);
+        let Some(conn) = downstream.and_then(|d| self.downstreams.get_mut(d)) else { return };
+        match conn.session.capacity(stream) {
+            Ok(_) => self.queue_response(id),
+            Err(StreamError::Stopped(code)) => self.client_cancelled(id, code, now),
+            Err(_) => self.client_cancelled(id, 0, now),
         }
     }
 
@@ -219,6 +236,15 @@ impl Proxy {
     }
 
     fn backend_writable(&mut self, handle: Handle, now: Instant) {
+        let Some(conn) = self.backends.get_mut(handle) else { return };
+        if conn.session.was_stopped() {
+            for (stream, exchange) in conn.session.open() {
+                let stopped = self.backends.get_mut(handle).is_some_and(|c| c.session.capacity(stream).is_err());
+                if stopped {
+                    self.request_stopped(exchange, now);
+                }
+            }
+        }
         while let Some(conn) = self.backends.get_mut(handle) {
             let Some(stream) = conn.session.next_writable() else { return };
             if let Some(&exchange) = conn.session.exchanges.get(&stream) {

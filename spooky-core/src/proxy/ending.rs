@@ -232,8 +232,7 @@ impl Proxy {
             self.half_open -= 1;
             self.counters.handshakes_failed += 1;
         }
-        let mut open: Vec<(u64, Handle)> = conn.session.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
-        open.sort_unstable();
+        let open = conn.session.open();
         for (_, id) in open {
             if let Some(exchange) = self.exchanges.get_mut(id) {
                 exchange.reason = Some(Reason::ClientGone);
@@ -253,8 +252,7 @@ impl Proxy {
         let timed_out = conn.session.is_timed_out();
         let failure = connect_failure(&mut conn.session, refused);
         let phase = std::mem::replace(&mut conn.phase, backend::Phase::Leaving);
-        let mut open: Vec<(u64, Handle)> = conn.session.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
-        open.sort_unstable();
+        let open = conn.session.open();
         let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
         self.shared.backends[backend].connections.sub();
         self.upstream.backends[backend].remove_connection(handle);

@@ -232,7 +232,7 @@ impl Proxy {
         self.timers.next()
     }
 
-    /// The state of this worker. In `backends`, counts are those of the process.
+    /// The state of this worker.
     pub fn snapshot(&self) -> Snapshot {
         let row = |(index, backend): (usize, &crate::upstream::Backend)| BackendSnapshot {
             id: backend.id.clone(),

@@ -210,9 +210,7 @@ impl Proxy {
     pub(super) fn backend_leaving(&mut self, handle: Handle, id: u64, now: Instant) {
         let Some(conn) = self.backends.get_mut(handle) else { return };
         conn.phase = Phase::Leaving;
-        let mut refused: Vec<(u64, Handle)> =
-            conn.session.exchanges.iter().filter(|(stream, _)| **stream >= id).map(|(s, e)| (*s, *e)).collect();
-        refused.sort_unstable();
+        let refused = conn.session.open().into_iter().filter(|(stream, _)| *stream >= id);
         for (_, exchange) in refused {
             self.retry_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
         }

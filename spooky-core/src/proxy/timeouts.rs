@@ -100,9 +100,10 @@ impl Proxy {
     }
 
     pub(super) fn unreachable(&mut self, socket: SocketId, to: SocketAddr, now: Instant) {
-        // Rare, and bounded by a backend's connections: not the data path.
-        let Some(backend) = self.upstream.backends.iter().position(|b| b.address == to) else { return };
-        for handle in self.upstream.backends[backend].connections.clone() {
+        // Rare, and bounded by the backends' connections: not the data path.
+        let there = self.upstream.backends.iter().filter(|b| b.address == to);
+        let connections: Vec<Handle> = there.flat_map(|b| b.connections.iter().copied()).collect();
+        for handle in connections {
             let Some(conn) = self.backends.get_mut(handle) else { continue };
             if conn.session.socket != socket {
                 continue;
