@@ -99,13 +99,19 @@ pub(crate) struct Table<T> {
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Self {
-        Table { slots: slab::Slab::new(), generation: 0 }
+        Table {
+            slots: slab::Slab::new(),
+            generation: 0,
+        }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Handle {
         self.generation = self.generation.wrapping_add(1);
         let slot = self.slots.insert((self.generation, value));
-        Handle { slot: u32::try_from(slot).expect("tables are bounded far below 2^32"), generation: self.generation }
+        Handle {
+            slot: u32::try_from(slot).expect("tables are bounded far below 2^32"),
+            generation: self.generation,
+        }
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<&T> {
@@ -133,7 +139,10 @@ impl<T> Table<T> {
 
     /// Every live handle. For commands and checks, never for the data path.
     pub(crate) fn handles(&self) -> Vec<Handle> {
-        let handle = |(slot, (generation, _)): (usize, &(u32, T))| Handle { slot: slot as u32, generation: *generation };
+        let handle = |(slot, (generation, _)): (usize, &(u32, T))| Handle {
+            slot: slot as u32,
+            generation: *generation,
+        };
         self.slots.iter().map(handle).collect()
     }
 }

@@ -65,9 +65,11 @@ impl Pump {
 
     fn transmit_all(&mut self, proxy: &mut Proxy, io: &mut impl Io, now: Instant) -> Sent {
         loop {
-            let Some(transmit) = self.held.take().or_else(|| {
-                proxy.poll_transmit(io.max_segments(), &mut self.buf, now)
-            }) else {
+            let Some(transmit) = self
+                .held
+                .take()
+                .or_else(|| proxy.poll_transmit(io.max_segments(), &mut self.buf, now))
+            else {
                 return Sent::Yes;
             };
             if io.transmit(&transmit, &self.buf[..transmit.size]) == Sent::Blocked {

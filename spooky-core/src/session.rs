@@ -49,7 +49,9 @@ impl From<h3::Error> for StreamError {
             h3::Error::Done | h3::Error::StreamBlocked => StreamError::Blocked,
             h3::Error::TransportError(quiche::Error::Done) => StreamError::Blocked,
             h3::Error::TransportError(quiche::Error::StreamLimit) => StreamError::NoCredit,
-            h3::Error::TransportError(quiche::Error::StreamStopped(code)) => StreamError::Stopped(code),
+            h3::Error::TransportError(quiche::Error::StreamStopped(code)) => {
+                StreamError::Stopped(code)
+            }
             h3::Error::TransportError(quiche::Error::StreamReset(code)) => StreamError::Reset(code),
             _ => StreamError::Gone,
         }
@@ -98,7 +100,10 @@ pub(crate) struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("id", &self.quic.trace_id()).field("exchanges", &self.exchanges.len()).finish()
+        f.debug_struct("Session")
+            .field("id", &self.quic.trace_id())
+            .field("exchanges", &self.exchanges.len())
+            .finish()
     }
 }
 
@@ -136,7 +141,13 @@ impl Session {
     }
 
     /// Takes in one datagram. What is wrong with it is between quiche and the peer.
-    pub(crate) fn receive(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
+    pub(crate) fn receive(
+        &mut self,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+    ) {
         // An error closes the connection, which `is_over` tells.
         let received = self.quic.recv(data, quiche::RecvInfo { from, to });
         if received.is_ok() {
@@ -209,7 +220,9 @@ impl Session {
 
     /// Bytes `stream` may write now, frames and all.
     pub(crate) fn capacity(&mut self, stream: u64) -> Result<usize, StreamError> {
-        self.quic.stream_capacity(stream).map_err(|e| StreamError::from(h3::Error::TransportError(e)))
+        self.quic
+            .stream_capacity(stream)
+            .map_err(|e| StreamError::from(h3::Error::TransportError(e)))
     }
 
     /// Asks to see `stream` in `next_writable` once it may write `bytes`.
@@ -223,18 +236,31 @@ impl Session {
         self.quic.stream_finished(stream)
     }
 
-    pub(crate) fn receive_body(&mut self, stream: u64, buf: &mut [u8]) -> Result<usize, StreamError> {
+    pub(crate) fn receive_body(
+        &mut self,
+        stream: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.recv_body(&mut self.quic, stream, buf)?)
     }
 
     /// Writes one DATA frame; with `fin` it is the last.
-    pub(crate) fn send_body(&mut self, stream: u64, bytes: &[u8], fin: bool) -> Result<usize, StreamError> {
+    pub(crate) fn send_body(
+        &mut self,
+        stream: u64,
+        bytes: &[u8],
+        fin: bool,
+    ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_body(&mut self.quic, stream, bytes, fin)?)
     }
 
-    pub(crate) fn send_trailers(&mut self, stream: u64, fields: &[Header]) -> Result<(), StreamError> {
+    pub(crate) fn send_trailers(
+        &mut self,
+        stream: u64,
+        fields: &[Header],
+    ) -> Result<(), StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_additional_headers(&mut self.quic, stream, fields, true, true)?)
     }
@@ -257,7 +283,11 @@ impl Session {
     }
 
     /// Sends a request's head and returns its stream.
-    pub(crate) fn send_request(&mut self, fields: &[Header], fin: bool) -> Result<u64, StreamError> {
+    pub(crate) fn send_request(
+        &mut self,
+        fields: &[Header],
+        fin: bool,
+    ) -> Result<u64, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         match h3.send_request(&mut self.quic, fields, fin) {
             Ok(stream) => {
@@ -279,9 +309,18 @@ impl Session {
     }
 
     /// Sends a whole local reply, or nothing of it.
-    pub(crate) fn send_reply(&mut self, stream: u64, reply: &LocalReply, first: bool) -> Result<(), StreamError> {
+    pub(crate) fn send_reply(
+        &mut self,
+        stream: u64,
+        reply: &LocalReply,
+        first: bool,
+    ) -> Result<(), StreamError> {
         // QPACK without a dynamic table adds at most a few bytes a field.
-        let head: usize = reply.fields.iter().map(|f| f.name().len() + f.value().len() + 8).sum();
+        let head: usize = reply
+            .fields
+            .iter()
+            .map(|f| f.name().len() + f.value().len() + 8)
+            .sum();
         let bytes = head + reply.body.len() + 2 * limits::DATA_OVERHEAD;
         if self.capacity(stream)? < bytes {
             self.wait_writable(stream, bytes);
@@ -305,8 +344,12 @@ impl Session {
     /// quiche offers the congestion window less what is in flight. When the offer
     /// is the whole window and was still too small, waiting does not help.
     pub(crate) fn is_response_hopeless(&mut self, stream: u64) -> bool {
-        let Some(window) = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd) else { return false };
-        self.quic.stream_capacity(stream).is_ok_and(|capacity| capacity >= window)
+        let Some(window) = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd) else {
+            return false;
+        };
+        self.quic
+            .stream_capacity(stream)
+            .is_ok_and(|capacity| capacity >= window)
     }
 
     /// Ends both directions of `stream` with `code`, as far as they are open.
@@ -317,12 +360,16 @@ impl Session {
 
     /// Ends our direction of `stream` with `code`, if it is open.
     pub(crate) fn reset(&mut self, stream: u64, code: u64) {
-        let _ = self.quic.stream_shutdown(stream, quiche::Shutdown::Write, code);
+        let _ = self
+            .quic
+            .stream_shutdown(stream, quiche::Shutdown::Write, code);
     }
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
     pub(crate) fn stop(&mut self, stream: u64, code: u64) {
-        let _ = self.quic.stream_shutdown(stream, quiche::Shutdown::Read, code);
+        let _ = self
+            .quic
+            .stream_shutdown(stream, quiche::Shutdown::Read, code);
     }
 
     /// We are done with `stream`; quiche and h3 forget it when the peer is too.
@@ -403,7 +450,9 @@ impl Session {
             let before = self.probes();
             self.quic.on_timeout();
             let fired = self.probes().saturating_sub(before);
-            self.silent_probes = self.silent_probes.saturating_add(u32::try_from(fired).unwrap_or(u32::MAX));
+            self.silent_probes = self
+                .silent_probes
+                .saturating_add(u32::try_from(fired).unwrap_or(u32::MAX));
         }
         if self.keepalive.is_some_and(|t| t <= now) {
             self.keep_alive(now);
@@ -424,7 +473,8 @@ impl Session {
     fn keep_alive(&mut self, now: Instant) {
         let interval = self.keepalive_interval();
         self.keepalive = interval.map(|interval| now + interval);
-        let quiet = interval.is_some_and(|interval| now.saturating_duration_since(self.heard) >= interval);
+        let quiet =
+            interval.is_some_and(|interval| now.saturating_duration_since(self.heard) >= interval);
         if quiet && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
             let _ = self.quic.send_ack_eliciting();
@@ -464,7 +514,9 @@ impl Session {
         // than the next: then it goes alone.
         while count < max_segments && segment >= self.quic.max_send_udp_payload_size() {
             let out = &mut buf[size..size + segment];
-            let Ok((len, _)) = self.quic.send_on_path(out, Some(info.from), Some(info.to)) else { break };
+            let Ok((len, _)) = self.quic.send_on_path(out, Some(info.from), Some(info.to)) else {
+                break;
+            };
             size += len;
             count += 1;
             if len < segment {
@@ -472,7 +524,13 @@ impl Session {
             }
         }
         let segment_size = (count > 1).then_some(segment);
-        Some(Transmit { socket: self.socket, from: info.from, to: info.to, size, segment_size })
+        Some(Transmit {
+            socket: self.socket,
+            from: info.from,
+            to: info.to,
+            size,
+            segment_size,
+        })
     }
 
     fn send_first(&mut self, out: &mut [u8]) -> Option<(usize, quiche::SendInfo)> {

@@ -39,17 +39,36 @@ impl Setup {
                 None
             }
         };
-        let trust = trust(&config, material).map_err(|d| diagnostics.push(d)).ok();
-        let (Some(identity), Some(trust)) = (identity, trust) else { return Err(diagnostics) };
-        let setup = Setup { config, identity, trust };
+        let trust = trust(&config, material)
+            .map_err(|d| diagnostics.push(d))
+            .ok();
+        let (Some(identity), Some(trust)) = (identity, trust) else {
+            return Err(diagnostics);
+        };
+        let setup = Setup {
+            config,
+            identity,
+            trust,
+        };
         // Each worker makes its own contexts from the same parts; here is where it may fail.
         if let Err(error) = setup.server_config() {
-            diagnostics.push(setup.config.diagnostic("tls", format!("TLS refuses this identity: {error}")));
+            diagnostics.push(
+                setup
+                    .config
+                    .diagnostic("tls", format!("TLS refuses this identity: {error}")),
+            );
         }
         if let Err(error) = setup.client_config() {
-            diagnostics.push(setup.config.diagnostic("backend_tls", format!("TLS refuses these settings: {error}")));
+            diagnostics.push(setup.config.diagnostic(
+                "backend_tls",
+                format!("TLS refuses these settings: {error}"),
+            ));
         }
-        if diagnostics.is_empty() { Ok(setup) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(setup)
+        } else {
+            Err(diagnostics)
+        }
     }
 
     /// The configuration it was built from.
@@ -88,13 +107,20 @@ fn trust(config: &Config, material: &Material) -> Result<Trust, Diagnostic> {
         return Ok(Trust::Anything);
     }
     let Some(ca) = &tls.ca else {
-        return Trust::from_system(&material.system_roots).map_err(|text| config.diagnostic("backend_tls", text));
+        return Trust::from_system(&material.system_roots)
+            .map_err(|text| config.diagnostic("backend_tls", text));
     };
     let pem = file(config, material, "backend_tls.ca", ca)?;
-    Trust::from_pem(pem).map_err(|text| config.diagnostic("backend_tls.ca", format!("{}: {text}", ca.display())))
+    Trust::from_pem(pem)
+        .map_err(|text| config.diagnostic("backend_tls.ca", format!("{}: {text}", ca.display())))
 }
 
-fn file<'m>(config: &Config, material: &'m Material, key: &str, path: &Path) -> Result<&'m [u8], Diagnostic> {
+fn file<'m>(
+    config: &Config,
+    material: &'m Material,
+    key: &str,
+    path: &Path,
+) -> Result<&'m [u8], Diagnostic> {
     match material.files.get(path) {
         Some(Ok(bytes)) => Ok(bytes),
         Some(Err(error)) => Err(config.diagnostic(key, format!("{}: {error}", path.display()))),

@@ -34,7 +34,9 @@ impl Bounded {
     /// Counts one more, unless there are `most` already.
     pub(crate) fn try_add(&self, most: u32) -> bool {
         let add = |n: u32| (n < most).then_some(n + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok()
     }
 
     pub(crate) fn sub(&self) {
@@ -56,8 +58,18 @@ impl Shared {
         let mut rng = StdRng::from_seed(seed);
         let mut id_key = [0; 16];
         rng.fill_bytes(&mut id_key);
-        let backends = setup.config().upstream.backends.iter().map(|_| Load::default()).collect();
-        Arc::new(Shared { workers: workers.max(1), id_key, backends })
+        let backends = setup
+            .config()
+            .upstream
+            .backends
+            .iter()
+            .map(|_| Load::default())
+            .collect();
+        Arc::new(Shared {
+            workers: workers.max(1),
+            id_key,
+            backends,
+        })
     }
 
     /// How many workers share this.

@@ -34,12 +34,19 @@ pub(crate) struct Timers<O> {
 
 impl<O: Copy> Timers<O> {
     pub(crate) fn new() -> Self {
-        Timers { slots: Slab::new(), heap: Vec::new() }
+        Timers {
+            slots: Slab::new(),
+            heap: Vec::new(),
+        }
     }
 
     /// A timer for `owner` that is not armed. `now` is any instant.
     pub(crate) fn create(&mut self, owner: O, now: Instant) -> TimerId {
-        TimerId(self.slots.insert(Slot { owner, deadline: now, place: IDLE }))
+        TimerId(self.slots.insert(Slot {
+            owner,
+            deadline: now,
+            place: IDLE,
+        }))
     }
 
     /// Names another owner: for what needs its timer to be made, and its handle to own it.

@@ -92,8 +92,16 @@ fn run_daemon(path: &Path) -> ExitCode {
 
 /// The Spooky of the demo: the same as the daemon's, without its log and signals.
 fn start_front(path: &Path) -> Result<Box<dyn Front>, String> {
-    let explain = |found: Vec<Diagnostic>| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    let setup = spooky_os::read_config(path).and_then(spooky_os::setup).map_err(explain)?;
+    let explain = |found: Vec<Diagnostic>| {
+        found
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let setup = spooky_os::read_config(path)
+        .and_then(spooky_os::setup)
+        .map_err(explain)?;
     let server = Server::start(setup, drop).map_err(|error| error.to_string())?;
     Ok(Box::new(server))
 }

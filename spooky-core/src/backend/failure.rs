@@ -13,7 +13,10 @@ pub(crate) fn connect_failure(session: &mut Session, refused: bool) -> (Reason, 
     }
     let verified: X509VerifyResult = session.quic_mut().as_mut().verify_result();
     // RFC 9001 section 4.8: a TLS alert is error 0x100 plus its code.
-    let local_tls = session.quic().local_error().filter(|e| !e.is_app && (0x100..0x200).contains(&e.error_code));
+    let local_tls = session
+        .quic()
+        .local_error()
+        .filter(|e| !e.is_app && (0x100..0x200).contains(&e.error_code));
     if local_tls.is_some() && verified.is_err() {
         return (Reason::CertificateRefused, Some(advice(&verified).into()));
     }
@@ -21,12 +24,17 @@ pub(crate) fn connect_failure(session: &mut Session, refused: bool) -> (Reason, 
         let text = format!("TLS alert {} sent to the backend", error.error_code - 0x100);
         return (Reason::TlsFailed, Some(text.into()));
     }
-    let Some(error) = session.quic().peer_error() else { return (Reason::ConnectionFailed, None) };
+    let Some(error) = session.quic().peer_error() else {
+        return (Reason::ConnectionFailed, None);
+    };
     if !error.is_app && (0x100..0x200).contains(&error.error_code) {
         let text = format!("TLS alert {} from the backend", error.error_code - 0x100);
         return (Reason::TlsFailed, Some(text.into()));
     }
-    (Reason::ConnectionFailed, Some(format!("the backend closed with code {:#x}", error.error_code).into()))
+    (
+        Reason::ConnectionFailed,
+        Some(format!("the backend closed with code {:#x}", error.error_code).into()),
+    )
 }
 
 /// What is wrong with the certificate, and which key of the configuration helps.

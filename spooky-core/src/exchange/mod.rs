@@ -126,7 +126,14 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: u64, downstream: Handle, stream: u64, client: SocketAddr, timer: TimerId, now: Instant) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        downstream: Handle,
+        stream: u64,
+        client: SocketAddr,
+        timer: TimerId,
+        now: Instant,
+    ) -> Self {
         Exchange {
             id,
             downstream,

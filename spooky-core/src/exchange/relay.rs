@@ -38,7 +38,11 @@ pub(crate) fn take_turn(
     scratch: &mut [u8],
 ) -> Turn {
     if !flow.readable {
-        return if flow.ended { finish(flow, destination, destination_stream) } else { Turn::SourceDry };
+        return if flow.ended {
+            finish(flow, destination, destination_stream)
+        } else {
+            Turn::SourceDry
+        };
     }
     let room = match room(destination, destination_stream) {
         Ok(room) => room,
@@ -52,7 +56,12 @@ pub(crate) fn take_turn(
             return Turn::SourceDry;
         }
         Err(StreamError::Reset(code)) => return Turn::SourceReset(code),
-        Err(StreamError::NoCredit | StreamError::Stopped(_) | StreamError::GoingAway | StreamError::Gone) => {
+        Err(
+            StreamError::NoCredit
+            | StreamError::Stopped(_)
+            | StreamError::GoingAway
+            | StreamError::Gone,
+        ) => {
             return Turn::SourceReset(0);
         }
     };
@@ -66,7 +75,9 @@ pub(crate) fn take_turn(
         flow.readable = false;
         flow.ended = true;
     }
-    let wrong = flow.expected.is_some_and(|e| flow.moved > e || (flow.ended && flow.moved < e));
+    let wrong = flow
+        .expected
+        .is_some_and(|e| flow.moved > e || (flow.ended && flow.moved < e));
     if wrong {
         return Turn::WrongLength;
     }
@@ -74,7 +85,13 @@ pub(crate) fn take_turn(
     match destination.send_body(destination_stream, &scratch[..len], fin) {
         Ok(sent) if sent == len => {}
         // `room` was measured just before, so a part can't be left over.
-        Ok(_) | Err(StreamError::Blocked | StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => {
+        Ok(_)
+        | Err(
+            StreamError::Blocked
+            | StreamError::NoCredit
+            | StreamError::GoingAway
+            | StreamError::Gone,
+        ) => {
             return Turn::Gone;
         }
         Err(StreamError::Stopped(code) | StreamError::Reset(code)) => return Turn::Stopped(code),
@@ -83,7 +100,11 @@ pub(crate) fn take_turn(
         flow.finished = true;
         return Turn::Finished;
     }
-    if flow.readable || flow.ended { Turn::Again } else { Turn::SourceDry }
+    if flow.readable || flow.ended {
+        Turn::Again
+    } else {
+        Turn::SourceDry
+    }
 }
 
 /// Body bytes the destination takes now. With none, it will tell when it does.

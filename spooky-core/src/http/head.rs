@@ -46,7 +46,13 @@ impl RequestHead {
         let path = pseudo.path.ok_or(HeadError::Malformed("no :path"))?;
         check_path(fields[method].value(), fields[path].value())?;
         let authority = find_authority(&fields, pseudo.authority, checked.host)?;
-        Ok(RequestHead { method, path, authority, content_length: checked.content_length, fields })
+        Ok(RequestHead {
+            method,
+            path,
+            authority,
+            content_length: checked.content_length,
+            fields,
+        })
     }
 
     /// The method, a token.
@@ -90,14 +96,21 @@ impl ResponseHead {
     /// Checks the fields of a backend's response.
     pub(crate) fn parse(fields: Vec<Header>, limit: u64) -> Result<Self, HeadError> {
         let checked = check_fields(&fields, limit, ResponsePseudo::default())?;
-        let status = checked.pseudo.status.ok_or(HeadError::Malformed("no :status"))?;
+        let status = checked
+            .pseudo
+            .status
+            .ok_or(HeadError::Malformed("no :status"))?;
         let status = parse_status(fields[status].value())?;
         // RFC 9114 section 4.5: "HTTP/3 does not support the HTTP Upgrade
         // mechanism or the 101 (Switching Protocols) informational status code".
         if status == 101 {
             return Err(HeadError::Malformed("status 101"));
         }
-        Ok(ResponseHead { fields, status, content_length: checked.content_length })
+        Ok(ResponseHead {
+            fields,
+            status,
+            content_length: checked.content_length,
+        })
     }
 
     pub(crate) fn is_informational(&self) -> bool {
@@ -123,7 +136,10 @@ pub(crate) fn check_trailers(fields: &[Header], limit: u64) -> Result<(), HeadEr
 
 /// Size of a field section as RFC 9114 section 4.2.2 counts it.
 pub(crate) fn section_bytes(fields: &[Header]) -> u64 {
-    fields.iter().map(|f| f.name().len() as u64 + f.value().len() as u64 + 32).sum()
+    fields
+        .iter()
+        .map(|f| f.name().len() as u64 + f.value().len() as u64 + 32)
+        .sum()
 }
 
 struct Checked<P> {
@@ -187,7 +203,11 @@ fn set_once(place: &mut Option<usize>, index: usize) -> Result<(), HeadError> {
     }
 }
 
-fn check_fields<P: Pseudo>(fields: &[Header], limit: u64, mut pseudo: P) -> Result<Checked<P>, HeadError> {
+fn check_fields<P: Pseudo>(
+    fields: &[Header],
+    limit: u64,
+    mut pseudo: P,
+) -> Result<Checked<P>, HeadError> {
     if section_bytes(fields) > limit {
         return Err(HeadError::TooLarge);
     }
@@ -199,7 +219,9 @@ fn check_fields<P: Pseudo>(fields: &[Header], limit: u64, mut pseudo: P) -> Resu
             // RFC 9114 section 4.3: "All pseudo-header fields MUST appear in the
             // header section before regular header fields."
             if regular {
-                return Err(HeadError::Malformed("pseudo-header field after other fields"));
+                return Err(HeadError::Malformed(
+                    "pseudo-header field after other fields",
+                ));
             }
             pseudo.take(name, index)?;
             continue;
@@ -209,11 +231,16 @@ fn check_fields<P: Pseudo>(fields: &[Header], limit: u64, mut pseudo: P) -> Resu
         match name {
             // RFC 9114 section 4.2: "any message containing connection-specific
             // fields MUST be treated as malformed."
-            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
+            | b"upgrade" => {
                 return Err(HeadError::Malformed("connection-specific field"));
             }
-            b"te" if value != b"trailers" => return Err(HeadError::Malformed("te other than trailers")),
-            b"host" => set_once(&mut host, index).map_err(|_| HeadError::Malformed("repeated host"))?,
+            b"te" if value != b"trailers" => {
+                return Err(HeadError::Malformed("te other than trailers"));
+            }
+            b"host" => {
+                set_once(&mut host, index).map_err(|_| HeadError::Malformed("repeated host"))?
+            }
             b"content-length" => {
                 let length = parse_length(value)?;
                 if content_length.replace(length).is_some() {
@@ -223,7 +250,11 @@ fn check_fields<P: Pseudo>(fields: &[Header], limit: u64, mut pseudo: P) -> Resu
             _ => {}
         }
     }
-    Ok(Checked { pseudo, host, content_length })
+    Ok(Checked {
+        pseudo,
+        host,
+        content_length,
+    })
 }
 
 /// RFC 9114 section 4.2: names are tokens (RFC 9110 section 5.6.2) in lower case.
@@ -263,7 +294,11 @@ fn check_path(method: &[u8], path: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-fn find_authority(fields: &[Header], authority: Option<usize>, host: Option<usize>) -> Result<usize, HeadError> {
+fn find_authority(
+    fields: &[Header],
+    authority: Option<usize>,
+    host: Option<usize>,
+) -> Result<usize, HeadError> {
     // RFC 9114 section 4.3.1: "If both fields are present, they MUST contain the
     // same value", and neither may be empty for https.
     if let (Some(a), Some(h)) = (authority, host)
@@ -271,13 +306,18 @@ fn find_authority(fields: &[Header], authority: Option<usize>, host: Option<usiz
     {
         return Err(HeadError::Malformed(":authority and host differ"));
     }
-    let index = authority.or(host).ok_or(HeadError::Malformed("neither :authority nor host"))?;
+    let index = authority
+        .or(host)
+        .ok_or(HeadError::Malformed("neither :authority nor host"))?;
     let value = fields[index].value();
     if value.is_empty() {
         return Err(HeadError::Malformed("empty authority"));
     }
     // RFC 9114 section 4.3.1: ":authority MUST NOT include the deprecated userinfo".
-    if value.iter().any(|&b| b <= 0x20 || matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | 0x7f)) {
+    if value
+        .iter()
+        .any(|&b| b <= 0x20 || matches!(b, b'@' | b'/' | b'?' | b'#' | b'\\' | 0x7f))
+    {
         return Err(HeadError::Malformed("forbidden byte in the authority"));
     }
     Ok(index)
@@ -285,7 +325,9 @@ fn find_authority(fields: &[Header], authority: Option<usize>, host: Option<usiz
 
 fn parse_status(value: &[u8]) -> Result<u16, HeadError> {
     let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = value else {
-        return Err(HeadError::Malformed(":status is not a number from 100 to 599"));
+        return Err(HeadError::Malformed(
+            ":status is not a number from 100 to 599",
+        ));
     };
     Ok(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
 }
@@ -297,7 +339,10 @@ fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
         return Err(malformed);
     }
     value.iter().try_fold(0_u64, |sum, &digit| match digit {
-        b'0'..=b'9' => sum.checked_mul(10).and_then(|s| s.checked_add(u64::from(digit - b'0'))).ok_or(malformed),
+        b'0'..=b'9' => sum
+            .checked_mul(10)
+            .and_then(|s| s.checked_add(u64::from(digit - b'0')))
+            .ok_or(malformed),
         _ => Err(malformed),
     })
 }
@@ -311,13 +356,25 @@ fn is_token(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const GET: &[(&str, &str)] =
-        &[(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/x?y=1")];
+    const GET: &[(&str, &str)] = &[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "a.test"),
+        (":path", "/x?y=1"),
+    ];
 
     #[test]
     fn a_plain_request_is_taken_as_it_is() {
-        let head = request(&[("accept", "*/*"), ("content-length", "12"), ("te", "trailers")]).expect("legal");
-        assert_eq!((head.method(), head.path(), head.authority()), (&b"GET"[..], &b"/x?y=1"[..], &b"a.test"[..]));
+        let head = request(&[
+            ("accept", "*/*"),
+            ("content-length", "12"),
+            ("te", "trailers"),
+        ])
+        .expect("legal");
+        assert_eq!(
+            (head.method(), head.path(), head.authority()),
+            (&b"GET"[..], &b"/x?y=1"[..], &b"a.test"[..])
+        );
         assert_eq!(head.content_length(), Some(12));
     }
 
@@ -347,10 +404,19 @@ mod tests {
             ("content-length", "99999999999999999999"),
             ("content-length", "0x1"),
         ] {
-            assert!(matches!(request(&[extra]), Err(HeadError::Malformed(_))), "{extra:?}");
+            assert!(
+                matches!(request(&[extra]), Err(HeadError::Malformed(_))),
+                "{extra:?}"
+            );
         }
-        assert!(matches!(request(&[("content-length", "1"), ("content-length", "1")]), Err(HeadError::Malformed(_))));
-        assert!(matches!(request(&[("x", "1"), (":protocol", "x")]), Err(HeadError::Malformed(_))));
+        assert!(matches!(
+            request(&[("content-length", "1"), ("content-length", "1")]),
+            Err(HeadError::Malformed(_))
+        ));
+        assert!(matches!(
+            request(&[("x", "1"), (":protocol", "x")]),
+            Err(HeadError::Malformed(_))
+        ));
     }
 
     #[test]
@@ -369,18 +435,34 @@ mod tests {
         ] {
             let mut list = GET.to_vec();
             list[index].1 = bad;
-            assert!(matches!(parse(&list), Err(HeadError::Malformed(_))), "{bad:?}");
+            assert!(
+                matches!(parse(&list), Err(HeadError::Malformed(_))),
+                "{bad:?}"
+            );
         }
         for missing in 0..4 {
             let mut list = GET.to_vec();
             list.remove(missing);
-            assert!(matches!(parse(&list), Err(HeadError::Malformed(_))), "{missing}");
+            assert!(
+                matches!(parse(&list), Err(HeadError::Malformed(_))),
+                "{missing}"
+            );
         }
         let mut connect = GET.to_vec();
         connect[0].1 = "CONNECT";
         assert_eq!(parse(&connect).unwrap_err(), HeadError::Connect);
-        let options = [(":method", "OPTIONS"), (":scheme", "https"), (":path", "*"), ("host", "a.test")];
-        assert_eq!(parse(&options).expect("host stands in for :authority").authority(), b"a.test");
+        let options = [
+            (":method", "OPTIONS"),
+            (":scheme", "https"),
+            (":path", "*"),
+            ("host", "a.test"),
+        ];
+        assert_eq!(
+            parse(&options)
+                .expect("host stands in for :authority")
+                .authority(),
+            b"a.test"
+        );
     }
 
     #[test]
@@ -389,14 +471,20 @@ mod tests {
         let size = section_bytes(&list);
         assert_eq!(size, (7 + 3 + 7 + 5 + 10 + 6 + 5 + 6 + 4 * 32) as u64);
         assert!(RequestHead::parse(list.clone(), size).is_ok());
-        assert_eq!(RequestHead::parse(list, size - 1).unwrap_err(), HeadError::TooLarge);
+        assert_eq!(
+            RequestHead::parse(list, size - 1).unwrap_err(),
+            HeadError::TooLarge
+        );
     }
 
     #[test]
     fn responses_and_trailers_follow_their_own_rules() {
         let response = |list: &[(&str, &str)]| ResponseHead::parse(headers(list), 32_768);
         let ok = response(&[(":status", "200"), ("content-length", "5")]).expect("legal");
-        assert_eq!((ok.status, ok.body_length(false), ok.body_length(true)), (200, Some(5), Some(0)));
+        assert_eq!(
+            (ok.status, ok.body_length(false), ok.body_length(true)),
+            (200, Some(5), Some(0))
+        );
         for bad in ["", "20", "2000", "099", "600", "abc", "+20", "101"] {
             assert!(response(&[(":status", bad)]).is_err(), "{bad:?}");
         }
@@ -415,6 +503,8 @@ mod tests {
     }
 
     fn headers(list: &[(&str, &str)]) -> Vec<Header> {
-        list.iter().map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes())).collect()
+        list.iter()
+            .map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes()))
+            .collect()
     }
 }

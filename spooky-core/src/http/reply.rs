@@ -27,8 +27,16 @@ impl LocalReply {
             Header::new(b"content-length", body.len().to_string().as_bytes()),
             Header::new(b"proxy-status", proxy_status.as_bytes()),
         ];
-        let body = if to_head { Vec::new() } else { body.into_bytes() };
-        LocalReply { status, fields, body }
+        let body = if to_head {
+            Vec::new()
+        } else {
+            body.into_bytes()
+        };
+        LocalReply {
+            status,
+            fields,
+            body,
+        }
     }
 }
 
@@ -55,12 +63,20 @@ mod tests {
     fn a_reply_says_why_in_a_structured_field() {
         let reply = LocalReply::new(Reason::ConnectTimeout, Some("a \"b\"\\\n"), false);
         assert_eq!(reply.status, 504);
-        let field = reply.fields.iter().find(|f| f.name() == b"proxy-status").expect("there");
+        let field = reply
+            .fields
+            .iter()
+            .find(|f| f.name() == b"proxy-status")
+            .expect("there");
         assert_eq!(
             String::from_utf8_lossy(field.value()),
             r#"spooky; error=connection_timeout; details="a \"b\"\\?""#
         );
         assert_eq!(reply.body, b"504 connect_timeout\n");
-        assert!(LocalReply::new(Reason::ConnectTimeout, None, true).body.is_empty());
+        assert!(
+            LocalReply::new(Reason::ConnectTimeout, None, true)
+                .body
+                .is_empty()
+        );
     }
 }

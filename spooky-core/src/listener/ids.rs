@@ -31,7 +31,9 @@ impl std::fmt::Debug for Ids {
 
 impl Ids {
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Ids { cipher: Aes128::new(&key.into()) }
+        Ids {
+            cipher: Aes128::new(&key.into()),
+        }
     }
 
     /// A fresh id for a connection of `worker`.
@@ -73,7 +75,11 @@ mod tests {
             for bit in 0..128 {
                 let mut forged = id;
                 forged[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(ours.worker(&forged), None, "bit {bit} must not aim at another worker");
+                assert_eq!(
+                    ours.worker(&forged),
+                    None,
+                    "bit {bit} must not aim at another worker"
+                );
             }
         }
         assert_eq!(ours.worker(b"short"), None);

@@ -39,7 +39,9 @@ impl Routes {
         if self.chosen.is_empty() {
             return None;
         }
-        self.chosen.get(dcid).map(|&handle| ConnectionRef::Downstream(handle))
+        self.chosen
+            .get(dcid)
+            .map(|&handle| ConnectionRef::Downstream(handle))
     }
 
     pub(crate) fn insert(&mut self, id: Cid, connection: ConnectionRef) {
@@ -107,7 +109,9 @@ pub(crate) fn classify(data: &mut [u8]) -> Stranger {
     if !is_long(data) || data.len() < quiche::MIN_CLIENT_INITIAL_LEN {
         return Stranger::Drop;
     }
-    let Ok(header) = quiche::Header::from_slice(data, ids::LEN) else { return Stranger::Drop };
+    let Ok(header) = quiche::Header::from_slice(data, ids::LEN) else {
+        return Stranger::Drop;
+    };
     if header.ty == quiche::Type::VersionNegotiation {
         return Stranger::Drop;
     }
@@ -136,7 +140,11 @@ pub(crate) struct Stateless {
 
 impl Stateless {
     /// Version negotiation in answer to `header` (RFC 9000 section 6).
-    pub(crate) fn negotiation(header: &quiche::Header<'_>, from: SocketAddr, to: SocketAddr) -> Option<Self> {
+    pub(crate) fn negotiation(
+        header: &quiche::Header<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<Self> {
         let mut bytes = vec![0; 64 + 2 * quiche::MAX_CONN_ID_LEN];
         let len = quiche::negotiate_version(&header.scid, &header.dcid, &mut bytes).ok()?;
         bytes.truncate(len);
@@ -167,9 +175,15 @@ mod tests {
         assert!(matches!(classify(&mut [0xff; 1350]), Stranger::Drop));
         let mut unknown = [0_u8; 1200];
         unknown[..6].copy_from_slice(&[0xc0, 0xba, 0xba, 0xba, 0xba, 8]);
-        let Stranger::Negotiate(header) = classify(&mut unknown) else { panic!("an unknown version") };
+        let Stranger::Negotiate(header) = classify(&mut unknown) else {
+            panic!("an unknown version")
+        };
         let at = "127.0.0.1:1".parse().expect("an address");
         let reply = Stateless::negotiation(&header, at, at).expect("fits");
-        assert!(reply.bytes.len() < 100, "never amplifies: {}", reply.bytes.len());
+        assert!(
+            reply.bytes.len() < 100,
+            "never amplifies: {}",
+            reply.bytes.len()
+        );
     }
 }

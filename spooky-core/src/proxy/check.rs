@@ -16,38 +16,94 @@ impl Proxy {
     pub fn check_invariants(&self) {
         for id in self.exchanges.handles() {
             let exchange = self.exchanges.get(id).expect("it was just listed");
-            let conn = self.downstreams.get(exchange.downstream).expect("an exchange has its client's connection");
-            assert_eq!(conn.session.exchanges.get(&exchange.stream), Some(&id), "the connection knows its exchange");
-            assert!(!conn.session.over, "a connection that is over has no exchange");
+            let conn = self
+                .downstreams
+                .get(exchange.downstream)
+                .expect("an exchange has its client's connection");
+            assert_eq!(
+                conn.session.exchanges.get(&exchange.stream),
+                Some(&id),
+                "the connection knows its exchange"
+            );
+            assert!(
+                !conn.session.over,
+                "a connection that is over has no exchange"
+            );
             match exchange.state {
                 State::Open { connection, stream } => {
-                    let backend = self.backends.get(connection).expect("an open exchange has a backend connection");
-                    assert_eq!(backend.session.exchanges.get(&stream), Some(&id), "both ends agree");
-                    assert_eq!(exchange.charged, Some(backend.backend), "a request in flight is counted");
+                    let backend = self
+                        .backends
+                        .get(connection)
+                        .expect("an open exchange has a backend connection");
+                    assert_eq!(
+                        backend.session.exchanges.get(&stream),
+                        Some(&id),
+                        "both ends agree"
+                    );
+                    assert_eq!(
+                        exchange.charged,
+                        Some(backend.backend),
+                        "a request in flight is counted"
+                    );
                 }
                 State::Connecting { connection } | State::Sending { connection } => {
-                    assert!(self.backends.get(connection).is_some(), "the connection it waits for exists");
-                    assert!(exchange.charged.is_some(), "a request with a place is counted");
+                    assert!(
+                        self.backends.get(connection).is_some(),
+                        "the connection it waits for exists"
+                    );
+                    assert!(
+                        exchange.charged.is_some(),
+                        "a request with a place is counted"
+                    );
                 }
-                State::Queued { .. } => assert_eq!(exchange.charged, None, "a waiting request is not in flight"),
-                State::Replying => assert!(exchange.reply.is_some(), "a local reply is there to be sent"),
+                State::Queued { .. } => {
+                    assert_eq!(exchange.charged, None, "a waiting request is not in flight")
+                }
+                State::Replying => assert!(
+                    exchange.reply.is_some(),
+                    "a local reply is there to be sent"
+                ),
                 State::New => panic!("an exchange goes somewhere"),
             }
         }
-        let half_open = |h: &_| matches!(self.downstreams.get(*h).map(|c| &c.phase), Some(Phase::Handshake { .. }));
-        let count = self.downstreams.handles().iter().filter(|h| half_open(h)).count();
+        let half_open = |h: &_| {
+            matches!(
+                self.downstreams.get(*h).map(|c| &c.phase),
+                Some(Phase::Handshake { .. })
+            )
+        };
+        let count = self
+            .downstreams
+            .handles()
+            .iter()
+            .filter(|h| half_open(h))
+            .count();
         assert_eq!(self.half_open, count, "half-open connections are counted");
         let mut carried = 0;
         for handle in self.downstreams.handles() {
             let conn = self.downstreams.get(handle).expect("it was just listed");
             carried += conn.session.exchanges.len();
-            assert!(!conn.session.wants_send || self.to_send.contains(&ConnectionRef::Downstream(handle)), "queued");
+            assert!(
+                !conn.session.wants_send
+                    || self.to_send.contains(&ConnectionRef::Downstream(handle)),
+                "queued"
+            );
         }
-        assert_eq!(carried, self.exchanges.len(), "every exchange is on one client's connection");
+        assert_eq!(
+            carried,
+            self.exchanges.len(),
+            "every exchange is on one client's connection"
+        );
         for (index, backend) in self.upstream.backends.iter().enumerate() {
             for &handle in &backend.connections {
-                let conn = self.backends.get(handle).expect("a listed connection exists");
-                assert!(conn.backend == index && !conn.session.over, "a listed connection is alive");
+                let conn = self
+                    .backends
+                    .get(handle)
+                    .expect("a listed connection exists");
+                assert!(
+                    conn.backend == index && !conn.session.over,
+                    "a listed connection is alive"
+                );
             }
         }
         let timers = 1 + usize::from(self.drain.is_some());
@@ -57,7 +113,10 @@ impl Proxy {
 
     /// Everything was given back: nothing of any client or request is left.
     pub fn is_empty(&self) -> bool {
-        self.downstreams.len() == 0 && self.backends.len() == 0 && self.exchanges.len() == 0 && self.routes.len() == 0
+        self.downstreams.len() == 0
+            && self.backends.len() == 0
+            && self.exchanges.len() == 0
+            && self.routes.len() == 0
     }
 
     pub(super) fn debug_check(&self) {

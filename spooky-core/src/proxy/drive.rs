@@ -17,7 +17,12 @@ use crate::session::StreamError;
 use crate::{backend, io};
 
 impl Proxy {
-    pub(super) fn next_transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+    pub(super) fn next_transmit(
+        &mut self,
+        max_segments: usize,
+        buf: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<Transmit> {
         if let Some(transmit) = self.next_stateless(buf) {
             return Some(transmit);
         }
@@ -27,7 +32,9 @@ impl Proxy {
                 self.tell_drained();
                 return None;
             };
-            let transmit = self.session_mut(connection).and_then(|s| s.transmit(max_segments, buf));
+            let transmit = self
+                .session_mut(connection)
+                .and_then(|s| s.transmit(max_segments, buf));
             self.to_send.pop_front();
             if let Some(transmit) = transmit {
                 // There may be more; the others have their turn first.
@@ -42,7 +49,9 @@ impl Proxy {
 
     /// A connection has sent all it may: note its next deadline, or its end.
     fn flushed(&mut self, connection: ConnectionRef, now: Instant) {
-        let Some(session) = self.session_mut(connection) else { return };
+        let Some(session) = self.session_mut(connection) else {
+            return;
+        };
         session.wants_send = false;
         if session.is_over() && !session.over {
             // It ended while sending; its exchanges must hear of it.
@@ -56,7 +65,9 @@ impl Proxy {
         let timer = session.timer;
         let quic = session.timeout(now);
         let ours = match connection {
-            ConnectionRef::Downstream(handle) => self.downstreams.get(handle).and_then(|c| c.deadline()),
+            ConnectionRef::Downstream(handle) => {
+                self.downstreams.get(handle).and_then(|c| c.deadline())
+            }
             ConnectionRef::Backend(handle) => self.backend_deadline(handle),
         };
         if let Some(deadline) = io::earliest(quic, ours) {
@@ -74,21 +85,31 @@ impl Proxy {
     }
 
     fn drive_downstream(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         conn.session.wants_drive = false;
         if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
             self.downstream_established(handle);
         }
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         if conn.session.start_http(&self.server.h3) {
-            while let Some((stream, event)) = self.downstreams.get_mut(handle).and_then(|c| c.session.poll()) {
+            while let Some((stream, event)) = self
+                .downstreams
+                .get_mut(handle)
+                .and_then(|c| c.session.poll())
+            {
                 self.downstream_event(handle, stream, event, now);
             }
             self.downstream_writable(handle, now);
             self.send_held_heads(handle, now);
             self.turn_responses(handle, now);
         }
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         conn.session.sweep();
         if conn.session.is_over() {
             self.downstream_over(handle, now);
@@ -98,7 +119,9 @@ impl Proxy {
     }
 
     fn downstream_established(&mut self, handle: Handle) {
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         if let Phase::Handshake { chosen, .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             self.routes.remove_chosen(&chosen);
             self.half_open -= 1;
@@ -107,10 +130,16 @@ impl Proxy {
     }
 
     fn downstream_event(&mut self, handle: Handle, stream: u64, event: h3::Event, now: Instant) {
-        let known = self.downstreams.get(handle).and_then(|c| c.session.exchanges.get(&stream)).copied();
+        let known = self
+            .downstreams
+            .get(handle)
+            .and_then(|c| c.session.exchanges.get(&stream))
+            .copied();
         match (event, known) {
             (h3::Event::Headers { list, .. }, None) => self.begin(handle, stream, list, now),
-            (h3::Event::Headers { list, .. }, Some(exchange)) => self.request_trailers(exchange, list, now),
+            (h3::Event::Headers { list, .. }, Some(exchange)) => {
+                self.request_trailers(exchange, list, now)
+            }
             (h3::Event::Data, Some(exchange)) => self.request_readable(exchange),
             (h3::Event::Finished, Some(exchange)) => self.request_ended(exchange, now),
             (h3::Event::Reset(code), Some(exchange)) => self.client_cancelled(exchange, code, now),
@@ -122,7 +151,9 @@ impl Proxy {
 
     /// Streams that may write again, or whose reader stopped.
     fn downstream_writable(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         if conn.session.was_stopped() {
             // Looks at all of the connection's streams, which are bounded, and
             // only when the client gave one up.
@@ -131,7 +162,9 @@ impl Proxy {
             }
         }
         while let Some(conn) = self.downstreams.get_mut(handle) {
-            let Some(stream) = conn.session.next_writable() else { return };
+            let Some(stream) = conn.session.next_writable() else {
+                return;
+            };
             if let Some(&exchange) = conn.session.exchanges.get(&stream) {
                 self.wake_response(exchange, stream, now);
             }
@@ -141,7 +174,9 @@ impl Proxy {
     /// A client's stream may write again, or is stopped.
     fn wake_response(&mut self, id: Handle, stream: u64, now: Instant) {
         let downstream = self.exchanges.get(id).map(|e| e.downstream);
-        let Some(conn) = downstream.and_then(|d| self.downstreams.get_mut(d)) else { return };
+        let Some(conn) = downstream.and_then(|d| self.downstreams.get_mut(d)) else {
+            return;
+        };
         match conn.session.capacity(stream) {
             Ok(_) => self.queue_response(id),
             Err(StreamError::Stopped(code)) => self.client_cancelled(id, code, now),
@@ -152,18 +187,28 @@ impl Proxy {
     /// Moves response bodies, a turn each, until none has bytes or none has room.
     fn turn_responses(&mut self, handle: Handle, now: Instant) {
         loop {
-            let Some(conn) = self.downstreams.get_mut(handle) else { return };
+            let Some(conn) = self.downstreams.get_mut(handle) else {
+                return;
+            };
             if !conn.session.heads.is_empty() {
                 return;
             }
-            let Some(id) = conn.session.ready.pop_front() else { return };
-            let Some(exchange) = self.exchanges.get_mut(id) else { continue };
+            let Some(id) = conn.session.ready.pop_front() else {
+                return;
+            };
+            let Some(exchange) = self.exchanges.get_mut(id) else {
+                continue;
+            };
             exchange.response.queued = false;
-            let State::Open { connection, stream } = exchange.state else { continue };
+            let State::Open { connection, stream } = exchange.state else {
+                continue;
+            };
             if !exchange.response.has_work() || exchange.status.is_none() {
                 continue;
             }
-            let Some(source) = self.backends.get_mut(connection) else { continue };
+            let Some(source) = self.backends.get_mut(connection) else {
+                continue;
+            };
             let turn = take_turn(
                 &mut exchange.response,
                 (&mut source.session, stream),
@@ -195,20 +240,26 @@ impl Proxy {
     }
 
     fn drive_backend(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         conn.session.wants_drive = false;
         if conn.session.start_http(&self.client.h3) {
             if matches!(conn.phase, backend::Phase::Handshake { .. }) {
                 self.backend_established(handle, now);
             }
-            while let Some((stream, event)) = self.backends.get_mut(handle).and_then(|c| c.session.poll()) {
+            while let Some((stream, event)) =
+                self.backends.get_mut(handle).and_then(|c| c.session.poll())
+            {
                 self.backend_event(handle, stream, event, now);
             }
             self.backend_writable(handle, now);
             self.send_waiting_heads(handle, now);
             self.turn_requests(handle, now);
         }
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         conn.session.sweep();
         let backend = conn.backend;
         if conn.session.is_over() {
@@ -224,7 +275,11 @@ impl Proxy {
             self.backend_leaving(handle, stream, now);
             return;
         }
-        let known = self.backends.get(handle).and_then(|c| c.session.exchanges.get(&stream)).copied();
+        let known = self
+            .backends
+            .get(handle)
+            .and_then(|c| c.session.exchanges.get(&stream))
+            .copied();
         let Some(exchange) = known else { return };
         match event {
             h3::Event::Headers { list, .. } => self.response_headers(exchange, list, now),
@@ -236,17 +291,24 @@ impl Proxy {
     }
 
     fn backend_writable(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         if conn.session.was_stopped() {
             for (stream, exchange) in conn.session.open() {
-                let stopped = self.backends.get_mut(handle).is_some_and(|c| c.session.capacity(stream).is_err());
+                let stopped = self
+                    .backends
+                    .get_mut(handle)
+                    .is_some_and(|c| c.session.capacity(stream).is_err());
                 if stopped {
                     self.request_stopped(exchange, now);
                 }
             }
         }
         while let Some(conn) = self.backends.get_mut(handle) {
-            let Some(stream) = conn.session.next_writable() else { return };
+            let Some(stream) = conn.session.next_writable() else {
+                return;
+            };
             if let Some(&exchange) = conn.session.exchanges.get(&stream) {
                 match conn.session.capacity(stream) {
                     Ok(_) => self.queue_request(exchange),
@@ -259,19 +321,29 @@ impl Proxy {
     /// Moves request bodies, a turn each, until none has bytes or none has room.
     fn turn_requests(&mut self, handle: Handle, now: Instant) {
         loop {
-            let Some(conn) = self.backends.get_mut(handle) else { return };
+            let Some(conn) = self.backends.get_mut(handle) else {
+                return;
+            };
             if !conn.session.heads.is_empty() {
                 return;
             }
-            let Some(id) = conn.session.ready.pop_front() else { return };
-            let Some(exchange) = self.exchanges.get_mut(id) else { continue };
+            let Some(id) = conn.session.ready.pop_front() else {
+                return;
+            };
+            let Some(exchange) = self.exchanges.get_mut(id) else {
+                continue;
+            };
             exchange.request.queued = false;
-            let State::Open { connection, stream } = exchange.state else { continue };
+            let State::Open { connection, stream } = exchange.state else {
+                continue;
+            };
             if connection != handle || !exchange.request.has_work() {
                 continue;
             }
             let downstream = exchange.downstream;
-            let Some(source) = self.downstreams.get_mut(downstream) else { continue };
+            let Some(source) = self.downstreams.get_mut(downstream) else {
+                continue;
+            };
             let moved = exchange.request.moved;
             let turn = take_turn(
                 &mut exchange.request,
@@ -315,7 +387,8 @@ impl Proxy {
         let over = |handle: &Handle| self.downstreams.get(*handle).is_none_or(|c| c.session.over);
         let gone = |handle: &Handle| self.backends.get(*handle).is_none_or(|c| c.session.over);
         // Not the data path: runs while draining alone.
-        let done = self.downstreams.handles().iter().all(over) && self.backends.handles().iter().all(gone);
+        let done =
+            self.downstreams.handles().iter().all(over) && self.backends.handles().iter().all(gone);
         if done {
             if let Some(drain) = self.drain.as_mut() {
                 drain.told = true;

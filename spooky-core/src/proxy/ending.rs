@@ -19,10 +19,14 @@ use crate::session::code;
 impl Proxy {
     /// The response is with the client's connection, whole.
     pub(super) fn response_finished(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         let outcome = exchange.natural_outcome();
         let (downstream, stream) = (exchange.downstream, exchange.stream);
-        if !exchange.request.finished && !exchange.request.stopped && !exchange.request.ended
+        if !exchange.request.finished
+            && !exchange.request.stopped
+            && !exchange.request.ended
             && let Some(conn) = self.downstreams.get_mut(downstream)
         {
             // RFC 9114 section 4.1: a server that answered without the rest of the
@@ -34,7 +38,9 @@ impl Proxy {
 
     /// The client reset its stream, stopped reading, or is gone.
     pub(super) fn client_cancelled(&mut self, id: Handle, stream_code: u64, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.reason = Some(Reason::ClientCancelled);
         if stream_code != 0 && stream_code != code::REQUEST_CANCELLED {
             exchange.detail = Some(format!("code {stream_code:#x}").into());
@@ -58,8 +64,16 @@ impl Proxy {
     }
 
     /// The backend surely did not act on the request: it may go to another, once.
-    pub(super) fn retry_or_fail(&mut self, id: Handle, reason: Reason, detail: Option<Box<str>>, now: Instant) {
-        let Some(exchange) = self.exchanges.get(id) else { return };
+    pub(super) fn retry_or_fail(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
         let here = exchange.charged;
         let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
         if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || other.is_none() {
@@ -76,9 +90,17 @@ impl Proxy {
 
     /// Something went wrong: a local reply says so, if it still can; otherwise
     /// the client's stream is reset, so that a short body never ends clean.
-    pub(super) fn fail(&mut self, id: Handle, reason: Reason, detail: Option<Box<str>>, now: Instant) {
+    pub(super) fn fail(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
         self.detach(id, now);
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.reason = Some(reason);
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
@@ -92,8 +114,11 @@ impl Proxy {
         // What is held of the backend's response gives way to the reply.
         let waits = matches!(exchange.response_head, Head::Held(_));
         exchange.response_head = Head::Awaited;
-        let stop = !std::mem::replace(&mut exchange.request.stopped, true) && !exchange.request.ended;
-        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+        let stop =
+            !std::mem::replace(&mut exchange.request.stopped, true) && !exchange.request.ended;
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
         if stop {
             conn.session.stop(stream, code::NO_ERROR);
         }
@@ -119,7 +144,9 @@ impl Proxy {
     }
 
     pub(super) fn reset_client(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get(id) else { return };
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             conn.session.abort(stream, code::INTERNAL_ERROR);
@@ -130,7 +157,9 @@ impl Proxy {
     /// Takes the exchange away from its backend, wherever it is with it.
     pub(super) fn detach(&mut self, id: Handle, now: Instant) {
         self.set_deadline(id, None);
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         let state = std::mem::replace(&mut exchange.state, State::New);
         let charged = exchange.charged.take();
         let complete = exchange.request.finished && exchange.response.ended;
@@ -139,12 +168,20 @@ impl Proxy {
             State::Queued { backend } => {
                 self.shared.backends[backend].pending.sub();
                 let exchanges = &self.exchanges;
-                let waits = |h| exchanges.get(h).is_some_and(|e| e.state == State::Queued { backend });
+                let waits = |h| {
+                    exchanges
+                        .get(h)
+                        .is_some_and(|e| e.state == State::Queued { backend })
+                };
                 self.upstream.backends[backend].queue.left(waits);
             }
             State::Connecting { connection } => {
                 let exchanges = &self.exchanges;
-                let waits = |h| exchanges.get(h).is_some_and(|e| e.state == State::Connecting { connection });
+                let waits = |h| {
+                    exchanges
+                        .get(h)
+                        .is_some_and(|e| e.state == State::Connecting { connection })
+                };
                 if let Some(conn) = self.backends.get_mut(connection)
                     && let backend::Phase::Handshake { waiting, .. } = &mut conn.phase
                 {
@@ -170,14 +207,18 @@ impl Proxy {
         if let Some(backend) = charged {
             self.shared.backends[backend].requests.sub();
         }
-        if let State::Connecting { connection } | State::Sending { connection } | State::Open { connection, .. } = state
+        if let State::Connecting { connection }
+        | State::Sending { connection }
+        | State::Open { connection, .. } = state
         {
             self.left_connection(connection, now);
         }
     }
 
     fn left_connection(&mut self, connection: Handle, now: Instant) {
-        let Some(conn) = self.backends.get_mut(connection) else { return };
+        let Some(conn) = self.backends.get_mut(connection) else {
+            return;
+        };
         if conn.is_idle() {
             conn.idle_since = now;
             self.want_send(ConnectionRef::Backend(connection));
@@ -188,7 +229,9 @@ impl Proxy {
     /// The one end of every exchange.
     fn finish(&mut self, id: Handle, outcome: Outcome, now: Instant) {
         self.detach(id, now);
-        let Some(exchange) = self.exchanges.remove(id) else { return };
+        let Some(exchange) = self.exchanges.remove(id) else {
+            return;
+        };
         self.timers.remove(exchange.timer);
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
             conn.session.heads.retain(|&h| h != id);
@@ -212,7 +255,9 @@ impl Proxy {
             status: exchange.status,
             request_bytes: exchange.request.moved,
             response_bytes: exchange.response.moved,
-            time_to_head: exchange.headed.map(|at| at.saturating_duration_since(exchange.started)),
+            time_to_head: exchange
+                .headed
+                .map(|at| at.saturating_duration_since(exchange.started)),
             duration: now.saturating_duration_since(exchange.started),
             outcome,
             reason: exchange.reason,
@@ -223,7 +268,9 @@ impl Proxy {
 
     /// A client's connection has ended: so have its exchanges.
     pub(super) fn downstream_over(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         if std::mem::replace(&mut conn.session.over, true) {
             return;
         }
@@ -244,7 +291,9 @@ impl Proxy {
 
     /// A connection to a backend has ended, or was never made.
     pub(super) fn backend_over(&mut self, handle: Handle, refused: bool, now: Instant) {
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         if std::mem::replace(&mut conn.session.over, true) {
             return;
         }
@@ -259,11 +308,19 @@ impl Proxy {
         if let backend::Phase::Handshake { waiting, .. } = phase {
             self.counters.backend_connections_failed += 1;
             self.upstream.backends[backend].backoff.fail(now);
-            let (reason, detail) = if timed_out { (Reason::ConnectTimeout, None) } else { failure };
+            let (reason, detail) = if timed_out {
+                (Reason::ConnectTimeout, None)
+            } else {
+                failure
+            };
             self.connect_failed(handle, waiting, reason, detail, now);
         }
         for (_, id) in open {
-            let detail = if timed_out { Some("the backend fell silent".into()) } else { None };
+            let detail = if timed_out {
+                Some("the backend fell silent".into())
+            } else {
+                None
+            };
             self.fail(id, Reason::BackendGone, detail, now);
         }
         for id in heads {
@@ -285,7 +342,10 @@ impl Proxy {
         let state = State::Connecting { connection };
         loop {
             let exchanges = &self.exchanges;
-            let Some(id) = waiting.pop(|h| exchanges.get(h).is_some_and(|e| e.state == state)) else { return };
+            let Some(id) = waiting.pop(|h| exchanges.get(h).is_some_and(|e| e.state == state))
+            else {
+                return;
+            };
             self.retry_or_fail(id, reason, detail.clone(), now);
         }
     }

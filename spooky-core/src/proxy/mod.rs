@@ -140,8 +140,19 @@ impl Proxy {
     /// # Panics
     /// If `params.worker` is not below the number of workers that share.
     pub fn new(params: Params, now: Instant) -> Self {
-        let Params { setup, shared, worker, seed, wall, sockets } = params;
-        assert!(worker < shared.workers(), "worker {worker} of {}", shared.workers());
+        let Params {
+            setup,
+            shared,
+            worker,
+            seed,
+            wall,
+            sockets,
+        } = params;
+        assert!(
+            worker < shared.workers(),
+            "worker {worker} of {}",
+            shared.workers()
+        );
         let built = "Setup::build made the same contexts already";
         let mut timers = Timers::new();
         let tend = timers.create(Owner::Tend, now);
@@ -179,7 +190,12 @@ impl Proxy {
 
     /// Takes in datagrams. Those that belong to other workers are named in
     /// `misrouted`, which is not cleared. Hostile bytes become counters.
-    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, misrouted: &mut Vec<Misrouted>, now: Instant) {
+    pub fn handle_datagram(
+        &mut self,
+        datagram: Datagram<'_>,
+        misrouted: &mut Vec<Misrouted>,
+        now: Instant,
+    ) {
         self.receive(datagram, misrouted, now);
         self.debug_check();
     }
@@ -214,7 +230,12 @@ impl Proxy {
 
     /// The next datagrams to send, written to the front of `buf`, which is grown
     /// as needed and never cleared. All inputs are worked off first.
-    pub fn poll_transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>, now: Instant) -> Option<Transmit> {
+    pub fn poll_transmit(
+        &mut self,
+        max_segments: usize,
+        buf: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<Transmit> {
         let transmit = self.next_transmit(max_segments, buf, now);
         if transmit.is_none() {
             self.debug_check();
@@ -250,20 +271,32 @@ impl Proxy {
 
     /// This worker's requests in flight at a backend.
     fn charged(&self, backend: usize) -> u64 {
-        let charged = |&h: &Handle| self.exchanges.get(h).is_some_and(|e| e.charged == Some(backend));
-        self.exchanges.handles().iter().filter(|h| charged(h)).count() as u64
+        let charged = |&h: &Handle| {
+            self.exchanges
+                .get(h)
+                .is_some_and(|e| e.charged == Some(backend))
+        };
+        self.exchanges
+            .handles()
+            .iter()
+            .filter(|h| charged(h))
+            .count() as u64
     }
 
     fn session_mut(&mut self, connection: ConnectionRef) -> Option<&mut Session> {
         match connection {
-            ConnectionRef::Downstream(handle) => self.downstreams.get_mut(handle).map(|c| &mut c.session),
+            ConnectionRef::Downstream(handle) => {
+                self.downstreams.get_mut(handle).map(|c| &mut c.session)
+            }
             ConnectionRef::Backend(handle) => self.backends.get_mut(handle).map(|c| &mut c.session),
         }
     }
 
     /// Queues a connection for reading and moving, and for sending after that.
     fn want_drive(&mut self, connection: ConnectionRef) {
-        let Some(session) = self.session_mut(connection) else { return };
+        let Some(session) = self.session_mut(connection) else {
+            return;
+        };
         if !std::mem::replace(&mut session.wants_drive, true) {
             self.to_drive.push_back(connection);
         }
@@ -272,7 +305,9 @@ impl Proxy {
 
     /// Queues a connection for sending.
     fn want_send(&mut self, connection: ConnectionRef) {
-        let Some(session) = self.session_mut(connection) else { return };
+        let Some(session) = self.session_mut(connection) else {
+            return;
+        };
         if !std::mem::replace(&mut session.wants_send, true) {
             self.to_send.push_back(connection);
         }

@@ -55,13 +55,18 @@ impl Proxy {
     /// room. Only when each is full it has looked at all, 64 by default.
     fn take_place(&mut self, backend: usize, now: Instant) -> Option<Place> {
         let bounds = &self.setup.config().upstream.connections;
-        if !self.shared.backends[backend].requests.try_add(bounds.max_requests) {
+        if !self.shared.backends[backend]
+            .requests
+            .try_add(bounds.max_requests)
+        {
             return None;
         }
         let most = self.setup.config().upstream.quic.max_streams;
         let mut handshake = None;
         for &handle in &self.upstream.backends[backend].connections {
-            let Some(conn) = self.backends.get(handle) else { continue };
+            let Some(conn) = self.backends.get(handle) else {
+                continue;
+            };
             if conn.room(most) == 0 {
                 continue;
             }
@@ -71,7 +76,9 @@ impl Proxy {
                 Phase::Leaving => {}
             }
         }
-        let place = handshake.or_else(|| self.open_connection(backend, now)).map(Place::Handshake);
+        let place = handshake
+            .or_else(|| self.open_connection(backend, now))
+            .map(Place::Handshake);
         if place.is_none() {
             self.shared.backends[backend].requests.sub();
         }
@@ -81,7 +88,10 @@ impl Proxy {
     fn enqueue(&mut self, id: Handle, backend: usize, now: Instant) {
         let bounds = &self.setup.config().upstream.connections;
         let queue_timeout = bounds.queue_timeout;
-        if !self.shared.backends[backend].pending.try_add(bounds.max_pending) {
+        if !self.shared.backends[backend]
+            .pending
+            .try_add(bounds.max_pending)
+        {
             self.fail(id, Reason::QueueFull, None, now);
             return;
         }
@@ -97,7 +107,9 @@ impl Proxy {
 
     /// Gives up the place that an exchange has, and finds it another at the same backend.
     pub(super) fn requeue(&mut self, id: Handle, now: Instant) {
-        let Some(backend) = self.exchanges.get(id).and_then(|e| e.charged) else { return };
+        let Some(backend) = self.exchanges.get(id).and_then(|e| e.charged) else {
+            return;
+        };
         self.detach(id, now);
         self.find_place(id, backend, now);
     }
@@ -105,9 +117,15 @@ impl Proxy {
     /// Lets those who wait at `backend` go on, as far as there is room.
     pub(super) fn serve_queue(&mut self, backend: usize, now: Instant) {
         while self.upstream.backends[backend].queue.len() > 0 {
-            let Some(place) = self.take_place(backend, now) else { return };
+            let Some(place) = self.take_place(backend, now) else {
+                return;
+            };
             let exchanges = &self.exchanges;
-            let waits = |h| exchanges.get(h).is_some_and(|e| e.state == State::Queued { backend });
+            let waits = |h| {
+                exchanges
+                    .get(h)
+                    .is_some_and(|e| e.state == State::Queued { backend })
+            };
             let Some(id) = self.upstream.backends[backend].queue.pop(waits) else {
                 self.shared.backends[backend].requests.sub();
                 return;
@@ -118,7 +136,9 @@ impl Proxy {
     }
 
     pub(super) fn wait_for_handshake(&mut self, id: Handle, connection: Handle) {
-        let Some(conn) = self.backends.get_mut(connection) else { return };
+        let Some(conn) = self.backends.get_mut(connection) else {
+            return;
+        };
         if let Phase::Handshake { waiting, .. } = &mut conn.phase {
             waiting.push(id);
         }
@@ -130,7 +150,10 @@ impl Proxy {
     /// Begins a connection to `backend`, within the bound of the process.
     pub(super) fn open_connection(&mut self, backend: usize, now: Instant) -> Option<Handle> {
         let load = &self.shared.backends[backend];
-        if !load.connections.try_add(self.setup.config().upstream.connections.max) {
+        if !load
+            .connections
+            .try_add(self.setup.config().upstream.connections.max)
+        {
             return None;
         }
         let connection = self.connect(backend, now);
@@ -159,8 +182,16 @@ impl Proxy {
         let mut session = Session::new(quic, socket, local, timer, upstream.quic.idle_timeout, now);
         session.hold = true;
         let deadline = now + upstream.timeouts.connect;
-        let phase = Phase::Handshake { waiting: Queue::default(), deadline };
-        let handle = self.backends.insert(Connection { session, backend, phase, idle_since: now });
+        let phase = Phase::Handshake {
+            waiting: Queue::default(),
+            deadline,
+        };
+        let handle = self.backends.insert(Connection {
+            session,
+            backend,
+            phase,
+            idle_since: now,
+        });
         let connection = ConnectionRef::Backend(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
         self.routes.insert(id, connection);
@@ -186,16 +217,24 @@ impl Proxy {
 
     /// The handshake is complete and HTTP/3 runs: those who waited go on.
     pub(super) fn backend_established(&mut self, handle: Handle, now: Instant) {
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         conn.idle_since = now;
         let backend = conn.backend;
-        let Phase::Handshake { mut waiting, .. } = std::mem::replace(&mut conn.phase, Phase::Open) else { return };
+        let Phase::Handshake { mut waiting, .. } = std::mem::replace(&mut conn.phase, Phase::Open)
+        else {
+            return;
+        };
         self.upstream.backends[backend].backoff.succeed();
         let most = self.setup.config().upstream.quic.max_streams;
         let state = State::Connecting { connection: handle };
         loop {
             let exchanges = &self.exchanges;
-            let Some(id) = waiting.pop(|h| exchanges.get(h).is_some_and(|e| e.state == state)) else { break };
+            let Some(id) = waiting.pop(|h| exchanges.get(h).is_some_and(|e| e.state == state))
+            else {
+                break;
+            };
             if self.backends.get(handle).is_some_and(|c| c.room(most) > 0) {
                 self.send_head(id, handle, now);
             } else {
@@ -208,9 +247,15 @@ impl Proxy {
     /// The backend said GOAWAY: requests from stream `id` on were not and will
     /// not be processed (RFC 9114 section 5.2), so they go elsewhere.
     pub(super) fn backend_leaving(&mut self, handle: Handle, id: u64, now: Instant) {
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         conn.phase = Phase::Leaving;
-        let refused = conn.session.open().into_iter().filter(|(stream, _)| *stream >= id);
+        let refused = conn
+            .session
+            .open()
+            .into_iter()
+            .filter(|(stream, _)| *stream >= id);
         for (_, exchange) in refused {
             self.retry_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
         }
@@ -220,7 +265,9 @@ impl Proxy {
     /// A connection that takes nothing new and carries nothing is closed.
     pub(super) fn close_if_done(&mut self, handle: Handle) {
         let draining = self.drain.is_some();
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         let done = match conn.phase {
             Phase::Leaving => true,
             Phase::Open | Phase::Handshake { .. } => draining,
@@ -245,7 +292,11 @@ impl Proxy {
 
     /// The share of `min_idle` that this worker keeps to each backend.
     pub(super) fn kept(&self) -> usize {
-        share(self.setup.config().upstream.connections.min_idle, self.worker, self.shared.workers())
+        share(
+            self.setup.config().upstream.connections.min_idle,
+            self.worker,
+            self.shared.workers(),
+        )
     }
 
     /// Looks after queues, whose places other workers may have freed, and after

@@ -13,8 +13,20 @@ use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destina
 use crate::session::Session;
 
 impl Proxy {
-    pub(super) fn receive(&mut self, datagram: Datagram<'_>, misrouted: &mut Vec<Misrouted>, now: Instant) {
-        let Datagram { socket, from, to, stride, handed_over, data } = datagram;
+    pub(super) fn receive(
+        &mut self,
+        datagram: Datagram<'_>,
+        misrouted: &mut Vec<Misrouted>,
+        now: Instant,
+    ) {
+        let Datagram {
+            socket,
+            from,
+            to,
+            stride,
+            handed_over,
+            data,
+        } = datagram;
         let stride = stride.max(1);
         let mut start = 0;
         for part in data.chunks_mut(stride) {
@@ -30,11 +42,15 @@ impl Proxy {
                 continue;
             }
             match self.ids.worker(id).map(usize::from) {
-                Some(worker) if worker != self.worker && worker < self.shared.workers() && !handed_over => {
+                Some(worker)
+                    if worker != self.worker && worker < self.shared.workers() && !handed_over =>
+                {
                     self.counters.datagrams_misrouted += 1;
                     misrouted.push(Misrouted { worker, range });
                 }
-                _ if socket == SocketId::LISTENER && is_long(part) => self.receive_stranger(part, from, to, now),
+                _ if socket == SocketId::LISTENER && is_long(part) => {
+                    self.receive_stranger(part, from, to, now)
+                }
                 _ => self.counters.datagrams_dropped += 1,
             }
         }
@@ -50,14 +66,18 @@ impl Proxy {
     ) {
         match connection {
             ConnectionRef::Downstream(handle) => {
-                let Some(conn) = self.downstreams.get_mut(handle) else { return };
+                let Some(conn) = self.downstreams.get_mut(handle) else {
+                    return;
+                };
                 conn.session.receive(data, from, to, now);
                 while let Some(retired) = conn.session.quic_mut().retired_scid_next() {
                     self.routes.remove(&retired);
                 }
             }
             ConnectionRef::Backend(handle) => {
-                let Some(conn) = self.backends.get_mut(handle) else { return };
+                let Some(conn) = self.backends.get_mut(handle) else {
+                    return;
+                };
                 // Our sockets toward backends are bound to wildcards: quiche knows
                 // them by what they were bound to.
                 let local = conn.session.local();
@@ -67,7 +87,13 @@ impl Proxy {
         self.want_drive(connection);
     }
 
-    fn receive_stranger(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr, now: Instant) {
+    fn receive_stranger(
+        &mut self,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        now: Instant,
+    ) {
         match classify(data) {
             Stranger::Drop => self.counters.datagrams_dropped += 1,
             Stranger::Negotiate(header) => {
@@ -79,7 +105,9 @@ impl Proxy {
                 }
             }
             Stranger::Accept(header) => match self.accept(&header, from, to, now) {
-                Some(handle) => self.deliver(ConnectionRef::Downstream(handle), data, from, to, now),
+                Some(handle) => {
+                    self.deliver(ConnectionRef::Downstream(handle), data, from, to, now)
+                }
                 None => self.counters.connections_refused += 1,
             },
         }
@@ -92,22 +120,39 @@ impl Proxy {
         to: SocketAddr,
         now: Instant,
     ) -> Option<Handle> {
-        let full = self.downstreams.len() >= limits::DOWNSTREAM_CONNECTIONS || self.half_open >= limits::HALF_OPEN;
+        let full = self.downstreams.len() >= limits::DOWNSTREAM_CONNECTIONS
+            || self.half_open >= limits::HALF_OPEN;
         if full || self.drain.is_some() {
             return None;
         }
         let id = self.issue_id();
         // Resets are not sent yet, but the peer needs a token nobody can guess.
-        self.server.quic.set_stateless_reset_token(Some(self.rng.random()));
+        self.server
+            .quic
+            .set_stateless_reset_token(Some(self.rng.random()));
         let scid = quiche::ConnectionId::from_ref(&id);
         let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
         let timer = self.timers.create(Owner::Drain, now);
-        let session =
-            Session::new(quic, SocketId::LISTENER, to, timer, self.setup.config().quic.idle_timeout, now);
+        let session = Session::new(
+            quic,
+            SocketId::LISTENER,
+            to,
+            timer,
+            self.setup.config().quic.idle_timeout,
+            now,
+        );
         let chosen = header.dcid.to_vec();
-        let phase = Phase::Handshake { chosen: chosen.clone(), deadline: now + limits::HANDSHAKE_TIMEOUT };
-        let handle =
-            self.downstreams.insert(Connection { session, client: from, phase, next_stream: 0, goaway: None });
+        let phase = Phase::Handshake {
+            chosen: chosen.clone(),
+            deadline: now + limits::HANDSHAKE_TIMEOUT,
+        };
+        let handle = self.downstreams.insert(Connection {
+            session,
+            client: from,
+            phase,
+            next_stream: 0,
+            goaway: None,
+        });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
         self.routes.insert(id, connection);
@@ -128,9 +173,15 @@ impl Proxy {
         loop {
             let id = self.issue_id();
             let token = self.rng.random();
-            let Some(conn) = self.downstreams.get_mut(handle) else { return };
+            let Some(conn) = self.downstreams.get_mut(handle) else {
+                return;
+            };
             let quic = conn.session.quic_mut();
-            if quic.scids_left() == 0 || quic.new_scid(&quiche::ConnectionId::from_ref(&id), token, false).is_err() {
+            if quic.scids_left() == 0
+                || quic
+                    .new_scid(&quiche::ConnectionId::from_ref(&id), token, false)
+                    .is_err()
+            {
                 return;
             }
             self.routes.insert(id, ConnectionRef::Downstream(handle));
@@ -143,6 +194,12 @@ impl Proxy {
             buf.resize(bytes.len(), 0);
         }
         buf[..bytes.len()].copy_from_slice(&bytes);
-        Some(Transmit { socket: SocketId::LISTENER, from, to, size: bytes.len(), segment_size: None })
+        Some(Transmit {
+            socket: SocketId::LISTENER,
+            from,
+            to,
+            size: bytes.len(),
+            segment_size: None,
+        })
     }
 }

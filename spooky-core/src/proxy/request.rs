@@ -15,8 +15,16 @@ use crate::session::{StreamError, code};
 
 impl Proxy {
     /// A request's head has come.
-    pub(super) fn begin(&mut self, downstream: Handle, stream: u64, list: Vec<Header>, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+    pub(super) fn begin(
+        &mut self,
+        downstream: Handle,
+        stream: u64,
+        list: Vec<Header>,
+        now: Instant,
+    ) {
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
         if conn.session.is_buried(stream) {
             return;
         }
@@ -32,7 +40,8 @@ impl Proxy {
         let client = conn.client;
         let timer = self.timers.create(Owner::Tend, now);
         self.next_exchange += 1;
-        let mut exchange = Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
+        let mut exchange =
+            Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
         exchange.request.ended = ended;
         let id = self.exchanges.insert(exchange);
         self.timers.set_owner(timer, Owner::Exchange(id));
@@ -42,14 +51,19 @@ impl Proxy {
             Ok(head) => self.accept_request(id, head, now),
             Err(HeadError::TooLarge) => self.fail(id, Reason::RequestHeadTooLarge, None, now),
             Err(HeadError::Connect) => self.fail(id, Reason::ConnectRefused, None, now),
-            Err(HeadError::Malformed(text)) => self.fail(id, Reason::BadRequest, Some(text.into()), now),
+            Err(HeadError::Malformed(text)) => {
+                self.fail(id, Reason::BadRequest, Some(text.into()), now)
+            }
         }
     }
 
     fn accept_request(&mut self, id: Handle, head: RequestHead, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.request.expected = head.content_length();
-        let short = exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
+        let short =
+            exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
         exchange.head = Some(head);
         if short {
             self.request_wrong_length(id, now);
@@ -64,7 +78,9 @@ impl Proxy {
             self.fail(id, Reason::NoBackend, None, now);
             return;
         };
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.attempts += 1;
         exchange.backend = Some(self.upstream.backends[backend].id.clone());
         self.find_place(id, backend, now);
@@ -72,9 +88,13 @@ impl Proxy {
 
     /// Sends the request's head on `connection`, or lets it wait for room there.
     pub(super) fn send_head(&mut self, id: Handle, connection: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.state = State::Sending { connection };
-        let Some(conn) = self.backends.get_mut(connection) else { return };
+        let Some(conn) = self.backends.get_mut(connection) else {
+            return;
+        };
         if conn.session.heads.is_empty() {
             self.try_send_head(id, connection, now);
         } else {
@@ -87,8 +107,12 @@ impl Proxy {
     /// Sends heads that waited for room, in order, as far as it goes.
     pub(super) fn send_waiting_heads(&mut self, connection: Handle, now: Instant) {
         loop {
-            let Some(conn) = self.backends.get_mut(connection) else { return };
-            let Some(id) = conn.session.heads.pop_front() else { return };
+            let Some(conn) = self.backends.get_mut(connection) else {
+                return;
+            };
+            let Some(id) = conn.session.heads.pop_front() else {
+                return;
+            };
             if !self.try_send_head(id, connection, now) {
                 return;
             }
@@ -97,10 +121,17 @@ impl Proxy {
 
     /// Tries once. False if the head waits, at the front of `heads`.
     fn try_send_head(&mut self, id: Handle, connection: Handle, now: Instant) -> bool {
-        let (Some(exchange), Some(conn)) = (self.exchanges.get_mut(id), self.backends.get_mut(connection)) else {
+        let (Some(exchange), Some(conn)) = (
+            self.exchanges.get_mut(id),
+            self.backends.get_mut(connection),
+        ) else {
             return true;
         };
-        let Some(head) = exchange.head.as_ref().filter(|_| exchange.state == State::Sending { connection }) else {
+        let Some(head) = exchange
+            .head
+            .as_ref()
+            .filter(|_| exchange.state == State::Sending { connection })
+        else {
             return true;
         };
         let fin = exchange.request.ended && exchange.request.trailers.is_none();
@@ -147,8 +178,12 @@ impl Proxy {
     /// flight will widen it: one fresh connection is tried, with its full
     /// initial window.
     pub(super) fn head_stuck(&mut self, id: Handle, connection: Handle, now: Instant) {
-        let Some(backend) = self.backends.get(connection).map(|c| c.backend) else { return };
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(backend) = self.backends.get(connection).map(|c| c.backend) else {
+            return;
+        };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         if std::mem::replace(&mut exchange.refreshed, true) {
             self.fail(id, Reason::HeadUnsendable, None, now);
             return;
@@ -162,16 +197,23 @@ impl Proxy {
     }
 
     pub(super) fn request_readable(&mut self, id: Handle) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.request.readable = true;
         self.queue_request(id);
     }
 
     pub(super) fn request_ended(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.request.ended = true;
         let request = &exchange.request;
-        if request.expected.is_some_and(|e| request.moved < e) && !request.finished && !request.stopped {
+        if request.expected.is_some_and(|e| request.moved < e)
+            && !request.finished
+            && !request.stopped
+        {
             self.request_wrong_length(id, now);
             return;
         }
@@ -180,7 +222,12 @@ impl Proxy {
 
     pub(super) fn request_trailers(&mut self, id: Handle, list: Vec<Header>, now: Instant) {
         if check_trailers(&list, self.setup.config().limits.header_bytes).is_err() {
-            self.fail(id, Reason::BadRequest, Some("malformed trailers".into()), now);
+            self.fail(
+                id,
+                Reason::BadRequest,
+                Some("malformed trailers".into()),
+                now,
+            );
             return;
         }
         if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -190,8 +237,12 @@ impl Proxy {
 
     /// Lets the request's body have a turn into its backend's connection.
     pub(super) fn queue_request(&mut self, id: Handle) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let State::Open { connection, .. } = exchange.state else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        let State::Open { connection, .. } = exchange.state else {
+            return;
+        };
         if exchange.request.queued || !exchange.request.has_work() {
             return;
         }
@@ -204,14 +255,18 @@ impl Proxy {
 
     /// The whole request is with the backend's connection.
     pub(super) fn request_finished(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.progress = now;
     }
 
     /// The backend wants no more of the request (RFC 9114 section 4.1): the
     /// client need not send it, and the response is still to come.
     pub(super) fn request_stopped(&mut self, id: Handle, _now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         if exchange.request.finished || std::mem::replace(&mut exchange.request.stopped, true) {
             return;
         }

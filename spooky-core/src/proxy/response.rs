@@ -17,7 +17,9 @@ impl Proxy {
     /// A HEADERS frame of the backend: informational, final, or trailers.
     pub(super) fn response_headers(&mut self, id: Handle, list: Vec<Header>, now: Instant) {
         let limit = self.setup.config().limits.header_bytes;
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         match exchange.response_head {
             Head::Awaited => match ResponseHead::parse(list, limit) {
                 Ok(head) if head.is_informational() => self.informational(id, &head, now),
@@ -26,12 +28,19 @@ impl Proxy {
                     let text = format!("more than {limit} bytes (limits.header_bytes)");
                     self.fail(id, Reason::ResponseHeadTooLarge, Some(text.into()), now);
                 }
-                Err(HeadError::Malformed(text)) => self.fail(id, Reason::BadResponse, Some(text.into()), now),
+                Err(HeadError::Malformed(text)) => {
+                    self.fail(id, Reason::BadResponse, Some(text.into()), now)
+                }
                 Err(HeadError::Connect) => self.fail(id, Reason::Internal, None, now),
             },
             Head::Held(_) | Head::Sent => match check_trailers(&list, limit) {
                 Ok(()) => exchange.response.trailers = Some(list),
-                Err(_) => self.fail(id, Reason::BadResponse, Some("malformed trailers".into()), now),
+                Err(_) => self.fail(
+                    id,
+                    Reason::BadResponse,
+                    Some("malformed trailers".into()),
+                    now,
+                ),
             },
         }
     }
@@ -39,33 +48,60 @@ impl Proxy {
     /// Passes a 1xx response on at once, or drops it: it is a courtesy, and must
     /// not hold up the response.
     fn informational(&mut self, id: Handle, head: &ResponseHead, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.informational += 1;
         if exchange.informational > limits::INFORMATIONAL {
-            self.fail(id, Reason::BadResponse, Some("too many informational responses".into()), now);
+            self.fail(
+                id,
+                Reason::BadResponse,
+                Some("too many informational responses".into()),
+                now,
+            );
             return;
         }
         let downstream = exchange.downstream;
-        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
         if !conn.session.heads.is_empty() {
             return;
         }
-        match conn.session.send_response(exchange.stream, &head.fields, !exchange.head_begun, false) {
+        match conn
+            .session
+            .send_response(exchange.stream, &head.fields, !exchange.head_begun, false)
+        {
             Ok(()) => {
                 exchange.head_begun = true;
                 self.want_send(ConnectionRef::Downstream(downstream));
             }
-            Err(StreamError::Stopped(code) | StreamError::Reset(code)) => self.client_cancelled(id, code, now),
-            Err(StreamError::Blocked | StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => {}
+            Err(StreamError::Stopped(code) | StreamError::Reset(code)) => {
+                self.client_cancelled(id, code, now)
+            }
+            Err(
+                StreamError::Blocked
+                | StreamError::NoCredit
+                | StreamError::GoingAway
+                | StreamError::Gone,
+            ) => {}
         }
     }
 
     fn final_head(&mut self, id: Handle, head: ResponseHead, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
-        let State::Open { connection, stream } = exchange.state else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        let State::Open { connection, stream } = exchange.state else {
+            return;
+        };
         exchange.response.expected = head.body_length(exchange.is_head_request());
-        exchange.response.ended = self.backends.get(connection).is_some_and(|c| c.session.is_read(stream));
-        let short = exchange.response.ended && exchange.response.expected.is_some_and(|length| length > 0);
+        exchange.response.ended = self
+            .backends
+            .get(connection)
+            .is_some_and(|c| c.session.is_read(stream));
+        let short =
+            exchange.response.ended && exchange.response.expected.is_some_and(|length| length > 0);
         exchange.response_head = Head::Held(head);
         let downstream = exchange.downstream;
         self.set_deadline(id, None);
@@ -73,7 +109,9 @@ impl Proxy {
             self.response_wrong_length(id, now);
             return;
         }
-        let Some(conn) = self.downstreams.get_mut(downstream) else { return };
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
         if conn.session.heads.is_empty() {
             self.try_send_response(id, now);
         } else {
@@ -85,8 +123,12 @@ impl Proxy {
     /// Sends heads and local replies that waited for room, as far as it goes.
     pub(super) fn send_held_heads(&mut self, downstream: Handle, now: Instant) {
         loop {
-            let Some(conn) = self.downstreams.get_mut(downstream) else { return };
-            let Some(id) = conn.session.heads.pop_front() else { return };
+            let Some(conn) = self.downstreams.get_mut(downstream) else {
+                return;
+            };
+            let Some(id) = conn.session.heads.pop_front() else {
+                return;
+            };
             if !self.try_send_response(id, now) {
                 return;
             }
@@ -96,18 +138,27 @@ impl Proxy {
     /// Tries once to send what the client waits for. False if it still waits, at
     /// the front of `heads`.
     pub(super) fn try_send_response(&mut self, id: Handle, now: Instant) -> bool {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return true };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return true;
+        };
         let downstream = exchange.downstream;
-        let Some(conn) = self.downstreams.get_mut(downstream) else { return true };
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return true;
+        };
         let (stream, first) = (exchange.stream, !exchange.head_begun);
         let sent = match (&exchange.reply, &exchange.response_head) {
-            (Some(reply), _) => conn.session.send_reply(stream, reply, first).map(|()| reply.status),
+            (Some(reply), _) => conn
+                .session
+                .send_reply(stream, reply, first)
+                .map(|()| reply.status),
             (None, Head::Held(head)) => {
                 let fin = exchange.response.ended && exchange.response.trailers.is_none();
-                conn.session.send_response(stream, &head.fields, first, fin).map(|()| {
-                    exchange.response.finished = fin;
-                    head.status
-                })
+                conn.session
+                    .send_response(stream, &head.fields, first, fin)
+                    .map(|()| {
+                        exchange.response.finished = fin;
+                        head.status
+                    })
             }
             (None, Head::Awaited | Head::Sent) => return true,
         };
@@ -140,7 +191,9 @@ impl Proxy {
 
     fn response_sent(&mut self, id: Handle, status: u16, now: Instant) {
         self.set_deadline(id, None);
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.status = Some(status);
         exchange.headed = Some(now);
         exchange.head_begun = true;
@@ -159,10 +212,17 @@ impl Proxy {
     }
 
     pub(super) fn response_readable(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         if matches!(exchange.response_head, Head::Awaited) {
             // RFC 9114 section 4.1: a DATA frame before any HEADERS frame is invalid.
-            self.fail(id, Reason::BadResponse, Some("a body before its head".into()), now);
+            self.fail(
+                id,
+                Reason::BadResponse,
+                Some("a body before its head".into()),
+                now,
+            );
             return;
         }
         exchange.response.readable = true;
@@ -170,13 +230,25 @@ impl Proxy {
     }
 
     pub(super) fn response_ended(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         if matches!(exchange.response_head, Head::Awaited) {
-            self.fail(id, Reason::BadResponse, Some("the stream ended without a response".into()), now);
+            self.fail(
+                id,
+                Reason::BadResponse,
+                Some("the stream ended without a response".into()),
+                now,
+            );
             return;
         }
         exchange.response.ended = true;
-        if exchange.response.expected.is_some_and(|e| exchange.response.moved < e) && !exchange.response.readable {
+        if exchange
+            .response
+            .expected
+            .is_some_and(|e| exchange.response.moved < e)
+            && !exchange.response.readable
+        {
             self.response_wrong_length(id, now);
             return;
         }
@@ -185,7 +257,9 @@ impl Proxy {
 
     /// Lets the response's body have a turn into the client's connection.
     pub(super) fn queue_response(&mut self, id: Handle) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         if exchange.response.queued || !exchange.response.has_work() || exchange.status.is_none() {
             return;
         }

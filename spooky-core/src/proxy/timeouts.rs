@@ -29,7 +29,11 @@ impl Proxy {
         }
         match connection {
             ConnectionRef::Downstream(handle) => {
-                let late = self.downstreams.get(handle).and_then(|c| c.deadline()).is_some_and(|d| d <= now);
+                let late = self
+                    .downstreams
+                    .get(handle)
+                    .and_then(|c| c.deadline())
+                    .is_some_and(|d| d <= now);
                 if late && let Some(conn) = self.downstreams.get_mut(handle) {
                     conn.session.close(code::NO_ERROR, b"handshake timeout");
                 }
@@ -40,11 +44,16 @@ impl Proxy {
     }
 
     fn backend_timeout(&mut self, handle: Handle, now: Instant) {
-        if self.backend_deadline(handle).is_none_or(|deadline| deadline > now) {
+        if self
+            .backend_deadline(handle)
+            .is_none_or(|deadline| deadline > now)
+        {
             return;
         }
         let kept = self.kept();
-        let Some(conn) = self.backends.get_mut(handle) else { return };
+        let Some(conn) = self.backends.get_mut(handle) else {
+            return;
+        };
         let backend = conn.backend;
         match conn.phase {
             backend::Phase::Handshake { .. } => {
@@ -54,7 +63,8 @@ impl Proxy {
             }
             backend::Phase::Open | backend::Phase::Leaving => {
                 // Idle for long enough, unless it is one of those kept anyway.
-                if self.upstream.backends[backend].connections.len() > kept || self.drain.is_some() {
+                if self.upstream.backends[backend].connections.len() > kept || self.drain.is_some()
+                {
                     conn.session.close(code::NO_ERROR, b"");
                 } else {
                     conn.idle_since = now;
@@ -65,7 +75,9 @@ impl Proxy {
 
     /// Sets what the exchange waits for, and until when.
     pub(super) fn set_deadline(&mut self, id: Handle, deadline: Option<Instant>) {
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         exchange.deadline = deadline;
         if let Some(deadline) = deadline {
             self.timers.arm(exchange.timer, deadline);
@@ -74,9 +86,13 @@ impl Proxy {
 
     fn exchange_timeout(&mut self, id: Handle, now: Instant) {
         let response_header = self.setup.config().upstream.timeouts.response_header;
-        let Some(exchange) = self.exchanges.get_mut(id) else { return };
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         // The timer may be from an earlier, shorter wait.
-        let Some(deadline) = exchange.deadline else { return };
+        let Some(deadline) = exchange.deadline else {
+            return;
+        };
         if deadline > now {
             self.timers.arm(exchange.timer, deadline);
             return;
@@ -104,7 +120,9 @@ impl Proxy {
         let there = self.upstream.backends.iter().filter(|b| b.address == to);
         let connections: Vec<Handle> = there.flat_map(|b| b.connections.iter().copied()).collect();
         for handle in connections {
-            let Some(conn) = self.backends.get_mut(handle) else { continue };
+            let Some(conn) = self.backends.get_mut(handle) else {
+                continue;
+            };
             if conn.session.socket != socket {
                 continue;
             }
@@ -113,7 +131,9 @@ impl Proxy {
                     conn.session.close(code::NO_ERROR, b"");
                     self.backend_over(handle, true, now);
                 }
-                backend::Phase::Handshake { .. } | backend::Phase::Open | backend::Phase::Leaving => {
+                backend::Phase::Handshake { .. }
+                | backend::Phase::Open
+                | backend::Phase::Leaving => {
                     conn.session.suspect();
                 }
             }
@@ -129,7 +149,11 @@ impl Proxy {
             None => {
                 let timer = self.timers.create(Owner::Drain, now);
                 self.timers.arm(timer, deadline);
-                self.drain = Some(Drain { timer, deadline, told: false });
+                self.drain = Some(Drain {
+                    timer,
+                    deadline,
+                    told: false,
+                });
                 // Commands may visit everything; the data path may not.
                 for handle in self.downstreams.handles() {
                     self.drain_downstream(handle);
@@ -143,7 +167,9 @@ impl Proxy {
 
     /// Says GOAWAY once, and closes a connection that has nothing left to do.
     pub(super) fn drain_downstream(&mut self, handle: Handle) {
-        let Some(conn) = self.downstreams.get_mut(handle) else { return };
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
         if conn.session.is_over() {
             return;
         }

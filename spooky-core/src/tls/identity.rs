@@ -14,7 +14,9 @@ pub(crate) struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("chain", &self.chain.len()).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("chain", &self.chain.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -31,22 +33,37 @@ impl Identity {
         let certificates = X509::stack_from_pem(chain)
             .map_err(|e| IdentityError::Chain(format!("not a PEM certificate chain ({e})")))?;
         let Some(leaf) = certificates.first() else {
-            let found = if contains(chain, b"PRIVATE KEY") { "; it holds a private key" } else { "" };
-            return Err(IdentityError::Chain(format!("no CERTIFICATE block in it{found}; PEM, leaf first, is expected")));
+            let found = if contains(chain, b"PRIVATE KEY") {
+                "; it holds a private key"
+            } else {
+                ""
+            };
+            return Err(IdentityError::Chain(format!(
+                "no CERTIFICATE block in it{found}; PEM, leaf first, is expected"
+            )));
         };
         if contains(key, b"ENCRYPTED") {
-            return Err(IdentityError::Key("the key is encrypted; give it without a password".into()));
+            return Err(IdentityError::Key(
+                "the key is encrypted; give it without a password".into(),
+            ));
         }
         let private = PKey::private_key_from_pem(key).map_err(|_| {
-            IdentityError::Key("no usable private key in it; PEM as PKCS#8, PKCS#1 or SEC1 is expected".into())
+            IdentityError::Key(
+                "no usable private key in it; PEM as PKCS#8, PKCS#1 or SEC1 is expected".into(),
+            )
         })?;
-        let public = leaf
-            .public_key()
-            .map_err(|e| IdentityError::Chain(format!("the leaf's public key is not usable ({e})")))?;
+        let public = leaf.public_key().map_err(|e| {
+            IdentityError::Chain(format!("the leaf's public key is not usable ({e})"))
+        })?;
         if !public.public_eq(&private) {
-            return Err(IdentityError::Key("the key does not belong to the leaf of the certificate chain".into()));
+            return Err(IdentityError::Key(
+                "the key does not belong to the leaf of the certificate chain".into(),
+            ));
         }
-        Ok(Identity { chain: certificates, key: private })
+        Ok(Identity {
+            chain: certificates,
+            key: private,
+        })
     }
 
     pub(crate) fn install(&self, builder: &mut SslContextBuilder) -> Result<(), TlsError> {

@@ -19,7 +19,8 @@ pub(crate) fn server_config(identity: &Identity, quic: &Quic) -> Result<quiche::
     // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
     let mut builder = SslContextBuilder::new(SslMethod::tls())?;
     identity.install(&mut builder)?;
-    let mut config = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
+    let mut config =
+        quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     Ok(config)
 }
@@ -34,7 +35,8 @@ pub(crate) fn client_config(trust: &Trust, quic: &Quic) -> Result<quiche::Config
         }
         None => builder.set_verify(SslVerifyMode::NONE),
     }
-    let mut config = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
+    let mut config =
+        quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     // Backends open no request streams toward us.
     config.set_initial_max_streams_bidi(0);

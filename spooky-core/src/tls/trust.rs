@@ -35,7 +35,10 @@ impl Trust {
     /// Takes the system's roots as DER; what BoringSSL can't read is left out, as
     /// old bundles hold such. `Err` if nothing is left.
     pub(crate) fn from_system(ders: &[Vec<u8>]) -> Result<Self, String> {
-        let roots: Vec<X509> = ders.iter().filter_map(|der| X509::from_der(der).ok()).collect();
+        let roots: Vec<X509> = ders
+            .iter()
+            .filter_map(|der| X509::from_der(der).ok())
+            .collect();
         if roots.is_empty() {
             return Err("the system has no trusted root certificates: install ca-certificates, or set backend_tls.ca to \
                         the CA of your backends"
@@ -46,7 +49,9 @@ impl Trust {
 
     /// A store for one TLS context, or `None` if nothing is verified.
     pub(crate) fn store(&self) -> Result<Option<X509Store>, TlsError> {
-        let Trust::Roots(roots) = self else { return Ok(None) };
+        let Trust::Roots(roots) = self else {
+            return Ok(None);
+        };
         let mut builder = X509StoreBuilder::new()?;
         for root in roots {
             builder.add_cert(root)?;

@@ -84,14 +84,28 @@ impl Upstream {
     }
 
     /// Chooses a backend: one that is not left alone and not `except`, else any.
-    pub(crate) fn pick(&self, except: Option<usize>, rng: &mut impl Rng, now: Instant) -> Option<usize> {
+    pub(crate) fn pick(
+        &self,
+        except: Option<usize>,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Option<usize> {
         let good = |i: usize| Some(i) != except && !self.backends[i].backoff.is_active(now);
-        self.balancer.pick(rng, good).or_else(|| self.balancer.pick(rng, |_| true))
+        self.balancer
+            .pick(rng, good)
+            .or_else(|| self.balancer.pick(rng, |_| true))
     }
 
     /// A backend other than `except` that is worth asking.
-    pub(crate) fn pick_other(&self, except: usize, rng: &mut impl Rng, now: Instant) -> Option<usize> {
-        self.balancer.pick(rng, |i| i != except && !self.backends[i].backoff.is_active(now))
+    pub(crate) fn pick_other(
+        &self,
+        except: usize,
+        rng: &mut impl Rng,
+        now: Instant,
+    ) -> Option<usize> {
+        self.balancer.pick(rng, |i| {
+            i != except && !self.backends[i].backoff.is_active(now)
+        })
     }
 }
 

@@ -55,7 +55,10 @@ mod tests {
 
     #[test]
     fn members_leave_from_the_middle_and_the_queue_stays_small() {
-        let handle = |slot| Handle { slot, generation: 1 };
+        let handle = |slot| Handle {
+            slot,
+            generation: 1,
+        };
         let mut waiting: HashSet<Handle> = (0..1000).map(handle).collect();
         let mut queue = Queue::default();
         (0..1000).map(handle).for_each(|h| queue.push(h));
@@ -65,7 +68,9 @@ mod tests {
         }
         assert_eq!(queue.len(), 10);
         assert!(queue.entries.len() <= 2 * 10 + 8);
-        let order: Vec<u32> = std::iter::from_fn(|| queue.pop(|h| waiting.contains(&h))).map(|h| h.slot).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| queue.pop(|h| waiting.contains(&h)))
+            .map(|h| h.slot)
+            .collect();
         assert_eq!(order, (0..10).map(|n| n * 100).collect::<Vec<_>>());
     }
 }

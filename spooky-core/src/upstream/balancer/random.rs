@@ -22,7 +22,9 @@ impl Random {
             *sum += u64::from(weight);
             Some(*sum)
         });
-        Random { sums: sums.collect() }
+        Random {
+            sums: sums.collect(),
+        }
     }
 
     /// A backend with a weight that is `good`, by weight.
@@ -41,7 +43,9 @@ impl Random {
             }
         }
         let count = self.sums.len();
-        (1..count).map(|step| (thrown + step) % count).find(|&i| self.weight(i) > 0 && good(i))
+        (1..count)
+            .map(|step| (thrown + step) % count)
+            .find(|&i| self.weight(i) > 0 && good(i))
     }
 
     fn weight(&self, index: usize) -> u64 {
@@ -76,6 +80,9 @@ mod tests {
         let random = Random::new((0..10_000).map(|_| 1));
         assert_eq!(random.pick(&mut rng, |i| i == 77), Some(77));
         assert_eq!(random.pick(&mut rng, |_| false), None);
-        assert_eq!(Random::new([0, 0].into_iter()).pick(&mut rng, |_| true), None);
+        assert_eq!(
+            Random::new([0, 0].into_iter()).pick(&mut rng, |_| true),
+            None
+        );
     }
 }
