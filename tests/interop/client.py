@@ -37,6 +37,7 @@ class Exchange:
         self.trailers: dict[str, str] | None = None
         self.end: End | None = None
         self.code: int | None = None
+        self._sent = False  # the request, to its end
         self._changed = asyncio.Event()
 
     # The request's side.
@@ -47,16 +48,18 @@ class Exchange:
             self.client.http.send_data(self.stream_id, piece, end_stream=False)
         if end:
             self.client.http.send_data(self.stream_id, b"", end_stream=True)
+            self._sent = True
         self.client.transmit()
 
     def send_trailers(self, trailers: dict[str, str]):
         self.client.http.send_headers(self.stream_id, _encode(trailers), True)
+        self._sent = True
         self.client.transmit()
 
     def cancel(self, code: int = ErrorCode.H3_REQUEST_CANCELLED):
         """Gives up both directions, as a browser does when its tab is closed."""
         quic = self.client._quic
-        if quic._stream_can_send(self.stream_id) and not self._request_ended():
+        if not self._sent:
             quic.reset_stream(self.stream_id, code)
         quic.stop_stream(self.stream_id, code)
         self.client.transmit()
@@ -76,10 +79,6 @@ class Exchange:
 
     async def ended(self, timeout: float = 60) -> "Exchange":
         return await self.until(lambda _: False, timeout)
-
-    def _request_ended(self) -> bool:
-        stream = self.client._quic._streams.get(self.stream_id)
-        return stream is None or stream.sender._fin
 
     def _event(self, event):
         if isinstance(event, HeadersReceived):
@@ -136,6 +135,7 @@ class Client(QuicConnectionProtocol):
         }
         bare = body is None and trailers is None
         self.http.send_headers(stream_id, _encode(fields), end_stream=bare and end)
+        exchange._sent = bare and end
         if not bare:
             exchange.send(body or b"", end=end and trailers is None)
         if trailers is not None:

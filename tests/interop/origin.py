@@ -110,7 +110,8 @@ class Request:
 async def bytes_(request: Request, size: str):
     """A body of known content and length."""
     if request.method == "HEAD":
-        return request.start(200, ("content-length", size), end=True)
+        # No content-length: aioquic's client misses the body that it announces.
+        return request.start(200, end=True)
     request.start(200, ("content-length", size))
     await request.write(pattern.body(int(size)))
     request.finish()
