@@ -15,7 +15,9 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SPOOKY = Path(os.environ.get("SPOOKY_BIN", TARGET / "release/spooky"))
 
-# The same core under three drivers: how each is started on a configuration.
+# The same core under three drivers: how each is started on a configuration. The
+# daemon ends on a signal, the adapter's example with its input; the blocking
+# loop has no end, so a signal's default action ends it.
 FRONT_ENDS = {
     "daemon": [str(SPOOKY), "--config"],
     "tokio": [str(SPOOKY.parent / "examples/embed")],
@@ -33,7 +35,9 @@ class Process:
         self.stdout_file = folder / f"{name}.out"
         self.stderr_file = folder / f"{name}.err"
         with self.stdout_file.open("wb") as out, self.stderr_file.open("wb") as err:
-            self.child = subprocess.Popen(command, stdout=out, stderr=err, cwd=folder)
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=out, stderr=err, cwd=folder
+            )
 
     @property
     def stdout(self) -> str:
@@ -75,6 +79,7 @@ class FrontEnd(Process):
 
     def __init__(self, folder: Path, kind: str, config: dict):
         self.kind = kind
+        self.expected_code = -signal.SIGTERM if kind == "blocking" else 0
         self.port = config["listen"]["port"]
         self.config_file = folder / "spooky.yaml"
         self.config_file.write_text(yaml(config))
@@ -84,7 +89,9 @@ class FrontEnd(Process):
 
     def stop(self) -> int:
         """Asks it to stop, and gives its exit code."""
-        if self.running():
+        if self.kind == "tokio":
+            self.child.stdin.close()
+        elif self.running():
             self.signal(signal.SIGTERM)
         try:
             return self.wait(20)
