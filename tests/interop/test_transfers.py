@@ -6,6 +6,7 @@ agree with each other, then through the daemon and through the tokio adapter.
 
 import asyncio
 import json
+import sys
 
 import pytest
 
@@ -13,6 +14,10 @@ import pattern
 from client import End
 
 MIB = 1 << 20
+# The aioquic that runs on Python 3.10 cannot encode so much.
+LARGE_HEAD = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="aioquic 1.3 cannot encode large heads"
+)
 SIZES = [0, 1, 1199, 16_384, 65_537, MIB]
 
 
@@ -150,6 +155,7 @@ async def test_request_body_flows_while_the_response_does(shared_house, server):
     assert exchange.body == b"0000100002000030000400005"
 
 
+@LARGE_HEAD
 async def test_32_kib_of_response_head_arrive(shared_house, server):
     async with shared_house.connect(server) as client:
         response = await client.get(f"/head/{32 * 1024}")
@@ -158,6 +164,7 @@ async def test_32_kib_of_response_head_arrive(shared_house, server):
     assert filled == ["v" * 1024] * 32
 
 
+@LARGE_HEAD
 async def test_32_kib_of_request_head_arrive(shared_house, server):
     fields = {f"x-fill-{n:02}": "r" * 1024 for n in range(32)}
     async with shared_house.connect(server) as client:
