@@ -16,8 +16,7 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 SPOOKY = Path(os.environ.get("SPOOKY_BIN", TARGET / "release/spooky"))
 
 # The same core under three drivers: how each is started on a configuration. The
-# daemon ends on a signal, the adapter's example with its input; the blocking
-# loop has no end, so a signal's default action ends it.
+# daemon drains on a signal, the two examples when their input ends.
 FRONT_ENDS = {
     "daemon": [str(SPOOKY), "--config"],
     "tokio": [str(SPOOKY.parent / "examples/embed")],
@@ -79,7 +78,7 @@ class FrontEnd(Process):
 
     def __init__(self, folder: Path, kind: str, config: dict):
         self.kind = kind
-        self.expected_code = -signal.SIGTERM if kind == "blocking" else 0
+        self.expected_code = 0
         self.port = config["listen"]["port"]
         self.config_file = folder / "spooky.yaml"
         self.config_file.write_text(yaml(config))
@@ -89,7 +88,7 @@ class FrontEnd(Process):
 
     def stop(self) -> int:
         """Asks it to stop, and gives its exit code."""
-        if self.kind == "tokio":
+        if self.kind != "daemon":
             self.child.stdin.close()
         elif self.running():
             self.signal(signal.SIGTERM)
