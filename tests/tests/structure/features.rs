@@ -42,6 +42,22 @@ fn members_take_every_dependency_from_the_workspace() {
 }
 
 #[test]
+fn members_take_the_lints_of_the_workspace() {
+    let without: Vec<_> = workspace::Metadata::read()
+        .member_manifests()
+        .into_iter()
+        .filter(|manifest| {
+            let text = fs::read_to_string(manifest).expect("a manifest is readable");
+            !text.contains("[lints]\nworkspace = true")
+        })
+        .collect();
+    assert!(
+        without.is_empty(),
+        "no `[lints]` with `workspace = true` in {without:?}"
+    );
+}
+
+#[test]
 fn every_dependency_of_the_workspace_is_used_by_a_member() {
     let root =
         fs::read_to_string(workspace::root().join("Cargo.toml")).expect("the manifest is readable");
