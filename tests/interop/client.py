@@ -77,7 +77,7 @@ class Exchange:
         await asyncio.wait_for(wait(), timeout)
         return self
 
-    async def ended(self, timeout: float = 60) -> "Exchange":
+    async def ended(self, timeout: float = 20) -> "Exchange":
         return await self.until(lambda _: False, timeout)
 
     def _event(self, event):
@@ -143,11 +143,11 @@ class Client(QuicConnectionProtocol):
         self.transmit()
         return exchange
 
-    async def get(self, path: str, *, timeout: float = 60, **kwargs) -> Exchange:
+    async def get(self, path: str, *, timeout: float = 20, **kwargs) -> Exchange:
         return await self.request("GET", path, **kwargs).ended(timeout)
 
     async def post(
-        self, path: str, body: bytes, *, timeout: float = 60, **kwargs
+        self, path: str, body: bytes, *, timeout: float = 20, **kwargs
     ) -> Exchange:
         kwargs.setdefault("headers", {"content-length": str(len(body))})
         return await self.request("POST", path, body=body, **kwargs).ended(timeout)

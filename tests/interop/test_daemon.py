@@ -101,12 +101,12 @@ async def test_second_instance_is_told_that_the_address_is_in_use(house):
 
 
 @pytest.mark.parametrize(
-    "kind, encoding", [("rsa", PKCS8), ("rsa", TRADITIONAL), ("ec", TRADITIONAL)]
+    "kind, encoding",
+    [("rsa", PKCS8), ("rsa", TRADITIONAL), ("ec", TRADITIONAL)],
+    ids=["pkcs8", "pkcs1", "sec1"],
 )
 async def test_private_keys_in_every_encoding(house, certificates, kind, encoding):
-    identity = certificates.authority.issue(
-        f"front-{kind}-{encoding.name}", kind=kind, encoding=encoding
-    )
+    identity = certificates.authority.issue("odd-key", kind=kind, encoding=encoding)
     origin = house.origin()
     tls = {"cert": str(identity.cert), "key": str(identity.key)}
     spooky = house.spooky("daemon", [origin.port], tls=tls)
