@@ -5,6 +5,7 @@ and Cargo unifies features. This is the test that the release binary was built
 without it.
 """
 
+import asyncio
 import zlib
 
 import pylsqpack
@@ -66,5 +67,7 @@ async def test_no_plaintext_on_the_wire(house, certificates):
                 response = await client.post("/echo", BODY, headers=fields)
                 assert (response.end, response.body) == (End.COMPLETE, BODY)
                 await client.get(PATH, headers={"x-field": FIELD})
+            # The taps stay while both sides say goodbye.
+            await asyncio.sleep(0.3)
         assert_private(before)
         assert_private(behind)
