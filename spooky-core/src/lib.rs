@@ -97,6 +97,10 @@
 //! not part of the face yet; `Action` and `reload` come with them.
 
 #![warn(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "unit tests make their own time")
+)]
 
 pub mod config;
 pub mod io;

@@ -43,8 +43,10 @@ pub(crate) enum StreamError {
 
 impl From<h3::Error> for StreamError {
     fn from(error: h3::Error) -> Self {
-        // Not exhaustive on purpose: whatever quiche adds ends the stream.
-        #[allow(clippy::wildcard_enum_match_arm)]
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "not our enum: whatever quiche adds ends the stream"
+        )]
         match error {
             h3::Error::Done | h3::Error::StreamBlocked => StreamError::Blocked,
             h3::Error::TransportError(quiche::Error::Done) => StreamError::Blocked,
