@@ -107,6 +107,7 @@ pub mod io;
 pub mod observe;
 pub mod pump;
 
+mod acks;
 mod backend;
 mod downstream;
 mod exchange;

@@ -41,6 +41,7 @@ impl Proxy {
             ConnectionRef::Backend(handle) => self.backend_timeout(handle, now),
         }
         self.want_drive(connection);
+        self.want_send(connection);
     }
 
     fn backend_timeout(&mut self, handle: Handle, now: Instant) {
