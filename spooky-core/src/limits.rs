@@ -82,3 +82,13 @@ pub const UNI_STREAMS: u64 = 8;
 
 /// Credit on each of those; RFC 9114 section 6.2 asks for at least 1024 bytes.
 pub const UNI_WINDOW: u64 = 16 * 1024;
+
+/// Addresses that a client's connection may be known by, the first among them.
+///
+/// quiche bounds them by our limit of connection ids, and cannot free one whose
+/// client gave no spare ids (browsers use none): so this is how often a NAT may
+/// give such a client another port. Each costs a few kilobytes, and only when used.
+pub const CLIENT_PATHS: u64 = 32;
+
+/// The same for a connection to a backend, which moves only if the backend does.
+pub const BACKEND_PATHS: u64 = 4;

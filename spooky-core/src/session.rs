@@ -154,6 +154,9 @@ impl Session {
             self.heard = now;
             self.silent_probes = 0;
         }
+        // Nobody needs them, and quiche keeps each until it is taken: a client
+        // that alternates between two ports would fill the memory.
+        while self.quic.path_event_next().is_some() {}
     }
 
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
@@ -201,6 +204,14 @@ impl Session {
 
     pub(crate) fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Where the peer is, as far as its packets told.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.quic
+            .path_stats()
+            .find(|path| path.active)
+            .map(|path| path.peer_addr)
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {

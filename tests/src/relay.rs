@@ -31,14 +31,8 @@ struct Switches {
     lost: AtomicU64,
 }
 
-/// Sender → its socket toward the target. A flow that was replaced lives on until
-/// its thread notices.
-type Flows = HashMap<SocketAddr, Flow>;
-
-struct Flow {
-    socket: Arc<UdpSocket>,
-    replaced: Arc<AtomicBool>,
-}
+/// Sender → its socket toward the target.
+type Flows = HashMap<SocketAddr, Arc<UdpSocket>>;
 
 impl Relay {
     /// A relay to `target` on a free port of 127.0.0.1.
@@ -95,10 +89,9 @@ impl Relay {
     }
 
     /// Gives every sender another port toward the target, as a NAT that forgot.
+    /// What still comes to the old one arrives.
     pub fn rebind(&self) {
-        for (_, flow) in self.flows.lock().expect("no thread panicked").drain() {
-            flow.replaced.store(true, Relaxed);
-        }
+        self.flows.lock().expect("no thread panicked").clear();
     }
 }
 
@@ -139,28 +132,22 @@ impl There {
 
     fn socket_of(&self, sender: SocketAddr) -> io::Result<Arc<UdpSocket>> {
         let mut flows = self.flows.lock().expect("no thread panicked");
-        if let Some(flow) = flows.get(&sender) {
-            return Ok(Arc::clone(&flow.socket));
+        if let Some(socket) = flows.get(&sender) {
+            return Ok(Arc::clone(socket));
         }
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(self.target)?;
         socket.set_read_timeout(Some(TICK))?;
         let socket = Arc::new(socket);
-        let replaced = Arc::new(AtomicBool::new(false));
         let back = Back {
             socket: Arc::clone(&socket),
             front: Arc::clone(&self.front),
             sender,
             switches: Arc::clone(&self.switches),
-            replaced: Arc::clone(&replaced),
         };
-        // Ends with the relay or with its flow, whichever is first.
+        // Ends with the relay.
         std::thread::spawn(move || back.run());
-        let flow = Flow {
-            socket: Arc::clone(&socket),
-            replaced,
-        };
-        flows.insert(sender, flow);
+        flows.insert(sender, Arc::clone(&socket));
         Ok(socket)
     }
 }
@@ -171,13 +158,12 @@ struct Back {
     front: Arc<UdpSocket>,
     sender: SocketAddr,
     switches: Arc<Switches>,
-    replaced: Arc<AtomicBool>,
 }
 
 impl Back {
     fn run(self) {
         let mut buf = vec![0; 1 << 16];
-        while !self.switches.stop.load(Relaxed) && !self.replaced.load(Relaxed) {
+        while !self.switches.stop.load(Relaxed) {
             // An error is the timeout, or word that nobody listens there.
             let Ok(len) = self.socket.recv(&mut buf) else {
                 continue;

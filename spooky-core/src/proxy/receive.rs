@@ -70,6 +70,10 @@ impl Proxy {
                     return;
                 };
                 conn.session.receive(data, from, to, now);
+                if from != conn.client {
+                    // It moved, or this is a straggler from where it was.
+                    conn.client = conn.session.peer().unwrap_or(conn.client);
+                }
                 while let Some(retired) = conn.session.quic_mut().retired_scid_next() {
                     self.routes.remove(&retired);
                 }
