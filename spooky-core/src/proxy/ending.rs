@@ -57,13 +57,32 @@ impl Proxy {
         // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
         let detail = Some(format!("code {stream_code:#x}").into());
         if stream_code == code::REQUEST_REJECTED {
-            self.retry_or_fail(id, Reason::BackendReset, detail, now);
+            self.spare_rejecting(id, now);
+            self.restart_or_fail(id, Reason::BackendReset, detail, now);
         } else {
             self.fail(id, Reason::BackendReset, detail, now);
         }
     }
 
-    /// The backend surely did not act on the request: it may go to another, once.
+    /// Without another backend, a rejected request goes to the same one again,
+    /// but not into the same connection: backends reject what comes after their
+    /// GOAWAY, which may arrive later than the rejection.
+    fn spare_rejecting(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
+        let State::Open { connection, .. } = exchange.state else {
+            return;
+        };
+        let here = exchange.charged;
+        let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
+        if let (None, Some(conn)) = (other, self.backends.get_mut(connection)) {
+            conn.phase = backend::Phase::Leaving;
+        }
+    }
+
+    /// The backend is not to be had, and surely did not act on the request: it
+    /// goes to another one, if there is one.
     pub(super) fn retry_or_fail(
         &mut self,
         id: Handle,
@@ -71,20 +90,36 @@ impl Proxy {
         detail: Option<Box<str>>,
         now: Instant,
     ) {
-        let Some(exchange) = self.exchanges.get(id) else {
+        let here = self.exchanges.get(id).and_then(|e| e.charged);
+        let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
+        if other.is_some() {
+            self.restart_or_fail(id, reason, detail, now);
+        } else {
+            self.fail(id, reason, detail, now);
+        }
+    }
+
+    /// The backend surely did not act on the request, which begins anew, once:
+    /// at another backend if one is there, else at the same one, which is alive
+    /// and only wanted no more on this connection.
+    pub(super) fn restart_or_fail(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        let here = exchange.charged;
-        let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
-        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || other.is_none() {
+        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() {
             self.fail(id, reason, detail, now);
             return;
         }
+        let here = exchange.charged;
+        exchange.request.finished = false;
         self.counters.requests_retried += 1;
         self.detach(id, now);
-        if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.request.finished = false;
-        }
         self.choose(id, here, now);
     }
 
@@ -233,7 +268,9 @@ impl Proxy {
             return;
         };
         self.timers.remove(exchange.timer);
+        let mut client = exchange.client;
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
+            client = conn.client;
             conn.session.heads.retain(|&h| h != id);
             conn.session.bury(exchange.stream);
         }
@@ -248,7 +285,7 @@ impl Proxy {
         let record = Record {
             id: exchange.id,
             started: self.wall(exchange.started),
-            client: exchange.client,
+            client,
             request: exchange.head,
             backend: exchange.backend,
             attempts: exchange.attempts,

@@ -126,6 +126,7 @@ impl Answer {
                 reading: Reading::Never,
                 ..Self::text(200, Vec::new())
             },
+            ("broken", _) => Self::text(0, b"no status at all\n".to_vec()),
             ("goaway", _) => Self {
                 leaving: true,
                 ..Self::text(200, format!("{id} goes away\n").into_bytes())
@@ -208,7 +209,7 @@ impl Answer {
 }
 
 const HELP: &str = "try / /head /bytes/N /slow/MS /status/CODE /headers/N /echo /count \
-                    /trailers /hints /reset/N /close/N /short/N /stall /goaway\n";
+                    /trailers /hints /reset/N /close/N /short/N /broken /stall /goaway\n";
 
 fn field(head: &[Header], name: &[u8]) -> String {
     head.iter()
