@@ -1,12 +1,12 @@
 //! Requests, and all that came back of them, also when it was not complete.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use spooky_mio::client::{Client, Error, Event, ExchangeId, Request};
 use spooky_mio::demo::pattern;
 
 /// What came back for one request.
-#[derive(Debug)]
 pub struct Answer {
     /// The final status, if a head came.
     pub head: Option<u16>,
@@ -26,6 +26,20 @@ pub struct Answer {
     pub end: Result<(), Error>,
     /// From asking to the end.
     pub took: Duration,
+}
+
+impl fmt::Debug for Answer {
+    /// Without the body, which may be long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("head", &self.head)
+            .field("proxy_status", &self.proxy_status())
+            .field("backend", &self.backend())
+            .field("bytes", &self.bytes)
+            .field("end", &self.end)
+            .field("took", &self.took)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {

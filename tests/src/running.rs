@@ -14,7 +14,7 @@ use spooky_mio::demo::backend::Backend;
 use tokio::runtime::Runtime;
 
 use crate::stack::{Built, start_backend};
-use crate::{Answer, Driver, Relay, ask, secs};
+use crate::{Answer, Driver, Relay, ask, secs, wait_until};
 
 /// The bound on everything that should simply work.
 const PATIENCE: Duration = secs(30);
@@ -148,6 +148,14 @@ impl Running {
             );
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The first record, while other requests may still be in flight.
+    pub fn first_record(&self) -> Arc<Record> {
+        wait_until("a request ends", PATIENCE, || {
+            !self.records_so_far().is_empty()
+        });
+        self.records_so_far().remove(0)
     }
 
     /// The record of the only request so far.
