@@ -25,9 +25,10 @@ pub struct Relay {
 #[derive(Default)]
 struct Switches {
     stop: AtomicBool,
-    lose_there: AtomicBool,
-    lose_back: AtomicBool,
-    passed: AtomicU64,
+    /// Of so many datagrams one is lost; with 0, none.
+    lose_there: AtomicU64,
+    lose_back: AtomicU64,
+    seen: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -62,30 +63,25 @@ impl Relay {
         self.address
     }
 
-    /// Loses (`true`) or passes what goes to the target.
-    pub fn lose_there(&self, lose: bool) {
-        self.switches.lose_there.store(lose, Relaxed);
+    /// Loses one of every `of` datagrams to the target: 1 for all, 0 for none.
+    pub fn lose_there(&self, of: u64) {
+        self.switches.lose_there.store(of, Relaxed);
     }
 
-    /// Loses (`true`) or passes what the target answers.
-    pub fn lose_back(&self, lose: bool) {
-        self.switches.lose_back.store(lose, Relaxed);
+    /// Loses one of every `of` datagrams from the target: 1 for all, 0 for none.
+    pub fn lose_back(&self, of: u64) {
+        self.switches.lose_back.store(of, Relaxed);
     }
 
     /// Loses (`true`) or passes everything, without a word to anybody.
     pub fn lose(&self, lose: bool) {
-        self.lose_there(lose);
-        self.lose_back(lose);
+        self.lose_there(u64::from(lose));
+        self.lose_back(u64::from(lose));
     }
 
     /// Datagrams lost so far, in both directions.
     pub fn lost(&self) -> u64 {
         self.switches.lost.load(Relaxed)
-    }
-
-    /// Datagrams passed so far, in both directions.
-    pub fn passed(&self) -> u64 {
-        self.switches.passed.load(Relaxed)
     }
 
     /// Gives every sender another port toward the target, as a NAT that forgot.
@@ -176,13 +172,12 @@ impl Back {
 }
 
 /// Counts a datagram; true if it is to be lost.
-fn count(switches: &Switches, lose: &AtomicBool) -> bool {
-    let lost = lose.load(Relaxed);
-    let counter = if lost {
-        &switches.lost
-    } else {
-        &switches.passed
-    };
-    counter.fetch_add(1, Relaxed);
+fn count(switches: &Switches, lose: &AtomicU64) -> bool {
+    let one_of = lose.load(Relaxed);
+    let seen = switches.seen.fetch_add(1, Relaxed);
+    let lost = one_of > 0 && seen % one_of == 0;
+    if lost {
+        switches.lost.fetch_add(1, Relaxed);
+    }
     lost
 }
