@@ -344,23 +344,38 @@ impl Session {
         Ok(())
     }
 
-    /// After a request's head was refused for want of room: true if nothing is
-    /// in flight, so that no acknowledgement will ever make more.
+    /// After a request's head was refused for want of room: true if no
+    /// acknowledgement will ever make more.
     pub(crate) fn is_request_hopeless(&mut self) -> bool {
-        self.is_response_hopeless(self.next_request)
+        let limit = self
+            .quic
+            .peer_transport_params()
+            .map(|p| p.initial_max_stream_data_bidi_remote);
+        self.is_hopeless(self.next_request, limit)
     }
 
-    /// The same for a head on `stream`.
-    ///
-    /// quiche offers the congestion window less what is in flight. When the offer
-    /// is the whole window and was still too small, waiting does not help.
+    /// The same for a response's head on `stream`.
     pub(crate) fn is_response_hopeless(&mut self, stream: u64) -> bool {
-        let Some(window) = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd) else {
+        let limit = self
+            .quic
+            .peer_transport_params()
+            .map(|p| p.initial_max_stream_data_bidi_local);
+        self.is_hopeless(stream, limit)
+    }
+
+    /// quiche offers the congestion window less what is in flight, or what is left
+    /// of the stream's window if that is less. When the offer is either window
+    /// whole and was still too small, waiting does not help: nothing is in flight,
+    /// or the peer has nothing to read that would make it grant more. And waiting
+    /// would hold up everybody else on the connection.
+    fn is_hopeless(&mut self, stream: u64, stream_window: Option<u64>) -> bool {
+        let Ok(offer) = self.quic.stream_capacity(stream) else {
             return false;
         };
-        self.quic
-            .stream_capacity(stream)
-            .is_ok_and(|capacity| capacity >= window)
+        // A window of 0 is a peer that grants credit stream by stream.
+        let whole_stream = stream_window.is_some_and(|window| window > 0 && offer as u64 >= window);
+        let congestion = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd);
+        whole_stream || congestion.is_some_and(|window| offer >= window)
     }
 
     /// Ends both directions of `stream` with `code`, as far as they are open.

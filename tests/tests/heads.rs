@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use spooky_core::observe::{Reason, Record};
+use spooky_mio::client::transport::Windows;
 use spooky_mio::client::{Client, Payload, Request};
 use spooky_tests::{Answer, Crowd, Relay, Running, Stack, ask, ask_all, millis, pump, secs};
 
@@ -175,6 +176,38 @@ fn a_large_request_head_that_finds_no_fresh_connection_is_a_502() {
     // Small ones fit, all the same.
     assert_eq!(stack.ask(&mut client, "/").status(), 200);
     assert_eq!(stack.backend(0).counts().connections, 1);
+}
+
+#[test]
+fn a_head_larger_than_a_backends_stream_window_is_a_502_and_holds_nobody_up() {
+    let windows = Windows {
+        stream: 8 << 10,
+        ..Windows::default()
+    };
+    let stack = Stack::new()
+        .backend_windows(windows)
+        .config("connections: {max: 1}")
+        .start();
+    let mut client = stack.client();
+    assert_eq!(stack.ask(&mut client, "/").status(), 200);
+    let large = with_head_of(&stack, 20_000);
+    let small = || Request::post(&stack.target("/count"), Payload::Pattern(100_000));
+    let requests = vec![small(), large, small(), small()];
+    let answers = ask_all(&mut client, requests, secs(15));
+    for n in [0, 2, 3] {
+        assert_eq!(answers[n].status(), 200);
+        assert!(answers[n].took < secs(2), "{:?}", answers[n]);
+    }
+    assert_eq!(answers[1].status(), 502);
+    assert!(answers[1].took < secs(2), "{:?}", answers[1]);
+    assert_eq!(
+        stack
+            .records(5)
+            .iter()
+            .filter(|r| r.reason == Some(Reason::HeadUnsendable))
+            .count(),
+        1
+    );
 }
 
 /// Lets an upload lose so many datagrams that the backend connection's window
