@@ -131,6 +131,45 @@ fn no_new_connection_is_taken_while_draining() {
     end.expect("what was in flight ends whole");
 }
 
+#[test]
+fn neither_kept_connections_nor_clients_that_vanished_hold_the_drain_up_past_its_deadline() {
+    let stack = Stack::new()
+        .workers(2)
+        .config("connections: {min_idle: 3}")
+        .start();
+    let mut client = stack.client();
+    client.send(stack.get("/stall"));
+    pump(&mut client, millis(100));
+    // Without a CONNECTION_CLOSE, which dropping would send.
+    std::mem::forget(client);
+    std::mem::forget(stack.client());
+    stack.drain(secs(1));
+    wait_until("both workers are drained", secs(4), || stack.drained() == 2);
+}
+
+#[test]
+fn requests_that_wait_for_a_place_are_served_while_draining() {
+    let stack = Stack::new()
+        .config("connections: {max_requests: 1, queue_timeout: 20s}")
+        .start();
+    let mut client = stack.client();
+    let mut left: Vec<ExchangeId> = (0..4)
+        .map(|_| client.send(stack.get("/slow/200")))
+        .collect();
+    pump(&mut client, millis(100));
+    stack.drain(secs(20));
+    while !left.is_empty() {
+        let (id, end) = next_end(&mut client);
+        end.expect("it was taken before the drain");
+        left.retain(|&known| known != id);
+    }
+    wait_until("it is drained", secs(5), || {
+        pump(&mut client, millis(5));
+        stack.drained() == 1
+    });
+    assert_eq!(stack.records_so_far().len(), 4);
+}
+
 /// Waits for the next request to end.
 fn next_end(client: &mut Client) -> (ExchangeId, Result<(), Error>) {
     let end = Instant::now() + secs(15);

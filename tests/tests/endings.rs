@@ -125,6 +125,8 @@ fn a_backend_that_resets_or_cuts_a_body_short_is_a_reset_for_the_client() {
         ("/close/50000", Reason::BackendGone),
         ("/short/50000", Reason::ResponseIncomplete),
         ("/short/1", Reason::ResponseIncomplete),
+        ("/long/50000", Reason::ResponseIncomplete),
+        ("/long/2", Reason::ResponseIncomplete),
     ] {
         let stack = Stack::new().start();
         let mut client = stack.client();

@@ -1,10 +1,10 @@
 //! Who waits for a slow answer is kept alive, however short the idle timeout.
 
 use std::env;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spooky_mio::client::{Payload, Request};
-use spooky_tests::{Stack, ask, secs};
+use spooky_tests::{Stack, ask, millis, pump, secs, wait_until};
 
 #[test]
 fn an_answer_that_takes_three_idle_timeouts_arrives() {
@@ -34,6 +34,20 @@ fn an_upload_that_nobody_reads_for_a_while_is_kept_alive() {
     assert_eq!(answer.status(), 504);
     assert!(answer.took >= secs(4));
     assert_eq!(stack.backend(0).counts().connections, 1);
+}
+
+#[test]
+fn a_client_that_waits_for_nothing_is_not_kept_alive() {
+    let stack = Stack::new().config("quic: {idle_timeout: 1s}").start();
+    let mut client = stack.client();
+    assert_eq!(stack.ask(&mut client, "/").status(), 200);
+    assert_eq!(stack.snapshot().downstream_connections, 1);
+    let began = Instant::now();
+    wait_until("it is given up", secs(6), || {
+        pump(&mut client, millis(20));
+        stack.snapshot().downstream_connections == 0
+    });
+    assert!(began.elapsed() > millis(800), "{:?}", began.elapsed());
 }
 
 fn slow_answer(config: &str, seconds: u64) {

@@ -61,6 +61,27 @@ fn the_bound_of_connections_holds_and_all_requests_get_their_turn() {
 }
 
 #[test]
+fn a_connection_takes_no_more_requests_than_our_own_streams_limit() {
+    let stack = Stack::new().config("quic: {max_streams: 5}").start();
+    let mut clients = stack.clients(4);
+    for client in &mut clients {
+        for _ in 0..5 {
+            client.send(stack.get("/stall"));
+        }
+        pump(client, millis(1));
+    }
+    let _crowd = Crowd::of(clients);
+    wait_until("all are at the backend", secs(10), || {
+        stack.backend(0).counts().requests == 20
+    });
+    assert_eq!(
+        stack.backend(0).counts().connections,
+        4,
+        "though it grants a hundred"
+    );
+}
+
+#[test]
 fn a_connection_without_requests_is_closed_after_its_idle_timeout() {
     let stack = Stack::new()
         .config("connections: {idle_timeout: 300ms}")

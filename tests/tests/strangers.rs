@@ -148,6 +148,31 @@ fn fifty_small_requests_at_once_do_not_wait_for_a_large_download_of_another_clie
     assert_eq!(stack.backend(0).counts().connections, 1);
 }
 
+#[test]
+fn equal_downloads_on_one_connection_advance_side_by_side() {
+    let stack = one_connection();
+    let mut client = stack.client();
+    let size = 16_u64 << 20;
+    let path = format!("/bytes/{size}");
+    let ids: Vec<_> = (0..4).map(|_| client.send(stack.get(&path))).collect();
+    let mut received = [0_u64; 4];
+    let end = Instant::now() + BOUND;
+    loop {
+        let next = client.next_event(end).expect("the connection lives");
+        let (of, event) = next.expect("in time");
+        let index = ids.iter().position(|&id| id == of).expect("one of ours");
+        match event {
+            Event::Body(bytes) => received[index] += bytes.len() as u64,
+            Event::End => break,
+            Event::Failed(why) => panic!("{why}"),
+            Event::Interim { .. } | Event::Head { .. } | Event::Trailers(_) => {}
+        }
+    }
+    // The first is complete: served one after the other, the last has nothing.
+    let least = received.iter().min().expect("there are four");
+    assert!(*least > size / 2, "{received:?} of {size} each");
+}
+
 /// All requests share one connection to the backend.
 fn one_connection() -> Running {
     Stack::new().config("connections: {max: 1}").start()

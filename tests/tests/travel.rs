@@ -1,7 +1,9 @@
 //! Requests travel, on either driver: heads, bodies and trailers, both ways.
 
+use std::time::Instant;
+
 use spooky_core::observe::Outcome;
-use spooky_mio::client::{Payload, Request};
+use spooky_mio::client::{Event, Payload, Request};
 use spooky_tests::{Driver, Stack, ask, ask_all, secs};
 
 #[test]
@@ -70,5 +72,49 @@ fn many_streams_of_many_clients_are_all_answered_by_the_backends_weights() {
             "{from_first} of 800 at three quarters"
         );
         stack.records(800);
+    }
+}
+
+#[test]
+fn answers_without_a_body_are_whole_whatever_length_they_announce() {
+    let stack = Stack::new().start();
+    let mut client = stack.client();
+    let mut head = stack.get("/bytes/77");
+    head.method = "HEAD".to_owned();
+    let answer = ask(&mut client, head, secs(5));
+    assert_eq!((answer.status(), answer.bytes), (200, 0));
+    assert_eq!(answer.field("content-length"), "77");
+    for status in [204, 304] {
+        let answer = stack.ask(&mut client, &format!("/status/{status}"));
+        assert_eq!((answer.status(), answer.bytes), (status, 0));
+    }
+    let records = stack.records(3);
+    assert!(
+        records
+            .iter()
+            .all(|record| record.outcome == Outcome::Complete)
+    );
+}
+
+#[test]
+fn bodies_are_passed_on_as_they_come_not_when_they_are_whole() {
+    let stack = Stack::new().start();
+    let mut client = stack.client();
+    let id = client.send(Request::post(
+        &stack.target("/echo"),
+        Payload::Pattern(1 << 40),
+    ));
+    let end = Instant::now() + secs(20);
+    let mut echoed = 0;
+    while echoed < 20 << 20 {
+        let next = client.next_event(end).expect("the connection lives");
+        let (of, event) = next.expect("an echo, long before the upload's end");
+        match event {
+            Event::Body(bytes) => echoed += bytes.len(),
+            Event::Failed(why) => panic!("{why}"),
+            Event::End => panic!("the end of an endless body"),
+            Event::Interim { .. } | Event::Head { .. } | Event::Trailers(_) => {}
+        }
+        assert_eq!(of, id);
     }
 }

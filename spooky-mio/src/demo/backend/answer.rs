@@ -126,6 +126,10 @@ impl Answer {
                 reading: Reading::Never,
                 ..Self::text(200, Vec::new())
             },
+            ("long", Some(len)) => Self {
+                announced: Some(len / 2),
+                ..Self::pattern(len)
+            },
             ("broken", _) => Self::text(0, b"no status at all\n".to_vec()),
             ("goaway", _) => Self {
                 leaving: true,
@@ -209,7 +213,7 @@ impl Answer {
 }
 
 const HELP: &str = "try / /head /bytes/N /slow/MS /status/CODE /headers/N /echo /count \
-                    /trailers /hints /reset/N /close/N /short/N /broken /stall /goaway\n";
+                    /trailers /hints /reset/N /close/N /short/N /long/N /broken /stall /goaway\n";
 
 fn field(head: &[Header], name: &[u8]) -> String {
     head.iter()
