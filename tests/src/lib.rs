@@ -1,1 +1,3 @@
+//! What the tests of the whole are built from.
 
+pub mod rig;
