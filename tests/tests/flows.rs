@@ -1,5 +1,7 @@
 //! Bodies keep moving, whatever order their parts arrive in.
 
+use std::time::Duration;
+
 use spooky_core::observe::Outcome;
 use spooky_tests::rig::{Options, Rig};
 
@@ -187,4 +189,61 @@ fn a_request_whose_body_was_stopped_is_not_tried_again() {
         "what is left of the request would be no request"
     );
     assert_eq!(rig.client.status(stream).as_deref(), Some("502"));
+}
+
+/// A rig whose backend's connection is full of a body that nobody reads.
+fn full_backend() -> Rig {
+    let mut rig = Rig::new(Options {
+        backend: |c| c.set_initial_max_data(5000),
+        ..Options::default()
+    });
+    let stream = rig.request("POST", "/", &[], false);
+    rig.client.write(stream, &[1; 10_000], false);
+    rig.settle();
+    rig
+}
+
+#[test]
+fn a_head_that_gave_up_waiting_is_not_ended_by_the_connection_it_left() {
+    let mut rig = full_backend();
+    let waits = rig.get("/");
+    rig.settle();
+    rig.skip(Duration::from_secs(10));
+    assert_eq!(rig.connections.len(), 2, "it goes over a fresh connection");
+    // The old connection ends while the new one has the request.
+    rig.connections[0]
+        .1
+        .quic
+        .close(true, 0x100, b"")
+        .expect("open");
+    rig.settle();
+    assert_eq!(rig.connections[1].1.heads(), 1, "it was asked once");
+    let asked = rig.asked(1);
+    rig.answer(1, asked, &[], true);
+    rig.settle();
+    assert_eq!(rig.client.status(waits).as_deref(), Some("200"));
+}
+
+#[test]
+fn heads_that_gave_up_together_share_a_fresh_connection() {
+    let mut rig = full_backend();
+    (0..4).for_each(|_| {
+        rig.get("/");
+    });
+    rig.settle();
+    rig.skip(Duration::from_secs(10));
+    assert_eq!(rig.connections.len(), 2);
+    assert_eq!(rig.connections[1].1.heads(), 4);
+}
+
+#[test]
+fn a_head_that_the_backend_has_no_credit_for_waits_in_silence() {
+    let mut rig = full_backend();
+    rig.get("/");
+    // Not a loop of DATA_BLOCKED, its acknowledgement, and another try.
+    rig.settle();
+    let before = rig.proxy.snapshot().counters.datagrams_sent;
+    rig.pass(Duration::from_millis(100));
+    let sent = rig.proxy.snapshot().counters.datagrams_sent - before;
+    assert!(sent < 10, "{sent} datagrams");
 }

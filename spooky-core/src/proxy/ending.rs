@@ -148,6 +148,9 @@ impl Proxy {
             conn.session.stop(stream, code::NO_ERROR);
         }
         if waits && conn.session.heads.contains(&id) {
+            conn.session.forget_blocked();
+            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+            self.want_drive(ConnectionRef::Downstream(downstream));
             return;
         }
         if conn.session.heads.is_empty() {
@@ -242,7 +245,7 @@ impl Proxy {
         }
     }
 
-    fn left_connection(&mut self, connection: Handle, now: Instant) {
+    pub(super) fn left_connection(&mut self, connection: Handle, now: Instant) {
         let Some(conn) = self.backends.get_mut(connection) else {
             return;
         };
