@@ -247,3 +247,66 @@ fn a_head_that_the_backend_has_no_credit_for_waits_in_silence() {
     let sent = rig.proxy.snapshot().counters.datagrams_sent - before;
     assert!(sent < 10, "{sent} datagrams");
 }
+
+#[test]
+fn what_a_leaving_backend_delivered_whole_reaches_a_slow_client() {
+    let mut rig = Rig::new(Options {
+        client: |c| c.set_initial_max_stream_data_bidi_local(10_000),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[("content-length", "50000")], false);
+    assert_eq!(
+        rig.connections[0].1.write(asked, &[7; 50_000], true),
+        50_000
+    );
+    rig.settle();
+    rig.connections[0]
+        .1
+        .quic
+        .close(true, 0x100, b"")
+        .expect("open");
+    rig.settle();
+    let mut len = 0;
+    for _ in 0..20 {
+        len += rig.client.read(stream, 100_000).len();
+        rig.settle();
+    }
+    assert_eq!((len, rig.client.reset_code(stream)), (50_000, None));
+    rig.pass(Duration::from_millis(10));
+    assert!(rig.client.is_finished(stream));
+}
+
+#[test]
+fn what_a_dead_backend_left_unfinished_ends_in_a_reset() {
+    let mut rig = Rig::new(Options {
+        client: |c| c.set_initial_max_stream_data_bidi_local(10_000),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[], false);
+    rig.connections[0].1.write(asked, &[7; 50_000], false);
+    rig.settle();
+    rig.connections[0]
+        .1
+        .quic
+        .close(true, 0x100, b"")
+        .expect("open");
+    rig.settle();
+    for _ in 0..20 {
+        rig.client.read(stream, 100_000);
+        rig.settle();
+    }
+    assert_eq!(rig.client.reset_code(stream), Some(0x102));
+    assert!(!rig.client.is_finished(stream));
+    assert_eq!(rig.records[0].outcome, Outcome::Reset);
+    // The connection is let go with its last response.
+    rig.pass(Duration::from_millis(500));
+    rig.client.quic.close(true, 0x100, b"").expect("open");
+    rig.pass(Duration::from_millis(500));
+    assert!(rig.proxy.is_empty());
+}
