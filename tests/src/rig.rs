@@ -58,6 +58,8 @@ pub struct Rig {
     /// Requests that ended.
     pub records: Vec<Record>,
     pub drained: bool,
+    /// Backends hear nothing.
+    pub deaf: bool,
     pump: Pump,
     server: quiche::Config,
     next_id: u8,
@@ -90,6 +92,7 @@ impl Rig {
             connections: Vec::new(),
             records: Vec::new(),
             drained: false,
+            deaf: false,
             pump: Pump::new(),
             server,
             next_id: 0,
@@ -164,7 +167,7 @@ impl Rig {
         for (to, data) in wires.datagrams {
             if to == client_address() {
                 self.client.receive(data);
-            } else {
+            } else if !self.deaf {
                 self.to_backend(to, data);
             }
         }

@@ -73,8 +73,13 @@ impl Proxy {
                 if from != conn.client {
                     conn.client = conn.session.peer();
                 }
+                let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
                     self.routes.remove(&retired);
+                    moved = true;
+                }
+                if moved {
+                    self.issue_spare_ids(handle);
                 }
             }
             ConnectionRef::Backend(handle) => {

@@ -67,6 +67,8 @@ impl Proxy {
                 if self.upstream.backends[backend].connections.len() > kept || self.drain.is_some()
                 {
                     conn.session.close(code::NO_ERROR, b"");
+                    // At once: others that went idle with it must not count it.
+                    self.backend_over(handle, false, now);
                 } else {
                     conn.idle_since = now;
                 }
