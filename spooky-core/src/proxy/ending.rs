@@ -129,7 +129,7 @@ impl Proxy {
         exchange.reason = Some(reason);
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
-            self.reset_client(id, now);
+            self.reset_client(id, code::INTERNAL_ERROR, now);
             return;
         }
         let to_head = exchange.is_head_request();
@@ -168,16 +168,16 @@ impl Proxy {
         if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.reason.get_or_insert(Reason::HeadUnsendable);
         }
-        self.reset_client(id, now);
+        self.reset_client(id, code::INTERNAL_ERROR, now);
     }
 
-    pub(super) fn reset_client(&mut self, id: Handle, now: Instant) {
+    pub(super) fn reset_client(&mut self, id: Handle, stream_code: u64, now: Instant) {
         let Some(exchange) = self.exchanges.get(id) else {
             return;
         };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.abort(stream, code::INTERNAL_ERROR);
+            conn.session.abort(stream, stream_code);
         }
         self.finish(id, Outcome::Reset, now);
     }

@@ -193,7 +193,7 @@ impl Proxy {
         for id in self.exchanges.handles() {
             if let Some(exchange) = self.exchanges.get_mut(id) {
                 exchange.reason = Some(Reason::Draining);
-                self.reset_client(id, now);
+                self.reset_client(id, code::INTERNAL_ERROR, now);
             }
         }
         for handle in self.downstreams.handles() {
