@@ -104,3 +104,26 @@ fn silence_costs_no_time() {
     let count = wakeups(&mut rig, Duration::from_millis(500));
     assert!(count < 40, "{count}");
 }
+
+#[test]
+fn a_drained_client_hears_of_it_and_what_crossed_that_is_refused() {
+    let mut rig = Rig::new(Options::default());
+    let stream = rig.get("/");
+    let now = Instant::now();
+    rig.proxy.drain(now + Duration::from_secs(5), now);
+    rig.settle();
+    let told = |(_, event): &(u64, quiche::h3::Event)| matches!(event, quiche::h3::Event::GoAway);
+    assert!(rig.client.events.iter().any(told));
+    assert_eq!(
+        rig.client.reset_code(stream),
+        Some(0x10b),
+        "H3_REQUEST_REJECTED"
+    );
+    assert!(!rig.drained && !rig.client.quic.is_draining());
+    rig.pass(Duration::from_millis(250));
+    assert!(rig.drained && rig.client.quic.is_draining());
+    assert_eq!(
+        rig.client.quic.peer_error().map(|e| e.error_code),
+        Some(0x100)
+    );
+}

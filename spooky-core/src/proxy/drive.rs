@@ -137,7 +137,7 @@ impl Proxy {
         if conn.session.is_over() {
             self.downstream_over(handle, now);
         } else if self.drain.is_some() {
-            self.drain_downstream(handle);
+            self.drain_downstream(handle, now);
         }
     }
 

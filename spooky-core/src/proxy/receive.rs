@@ -160,6 +160,7 @@ impl Proxy {
             phase,
             next_stream: 0,
             goaway: None,
+            lingers: None,
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
