@@ -137,7 +137,8 @@ impl Rig {
         self.settle();
     }
 
-    fn now(&self) -> Instant {
+    /// The proxy's present.
+    pub fn now(&self) -> Instant {
         Instant::now() + self.ahead
     }
 
@@ -353,6 +354,18 @@ impl Peer {
             .iter()
             .filter(|(_, e)| matches!(e, h3::Event::Headers { .. }))
             .count()
+    }
+
+    /// Streams on which a head came, in order.
+    pub fn streams_with_heads(&self) -> Vec<u64> {
+        let heads = self
+            .events
+            .iter()
+            .filter(|(_, e)| matches!(e, h3::Event::Headers { .. }));
+        let mut streams: Vec<u64> = heads.map(|(stream, _)| *stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        streams
     }
 
     fn newest_head(&self) -> Option<u64> {
