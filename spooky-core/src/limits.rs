@@ -37,6 +37,10 @@ pub const FIELD_SECTION_BYTES: u64 = 128 * 1024;
 /// whatever the window still promises.
 pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
 
+/// A client that was told to leave is not hung up on before this: a few round
+/// trips, for the GOAWAY to arrive and for requests that it crossed.
+pub const GOODBYE: Duration = Duration::from_millis(200);
+
 /// UDP payload that we send at most, and that every segment of a batch has.
 /// 1350 passes over nearly every path; the peer's own limit and path MTU
 /// discovery lower it.

@@ -73,6 +73,8 @@ pub(crate) struct Session {
     /// written: heads go out whole or never, and bodies would eat every bit of
     /// window as it opens.
     pub(crate) heads: VecDeque<Handle>,
+    /// Whose head was tried last and did not fit, and the room there was.
+    blocked_head: Option<(Handle, usize)>,
     /// Streams we are done with, until quiche is: then h3 must forget them too.
     buried: Vec<u64>,
     pub(crate) socket: SocketId,
@@ -136,6 +138,7 @@ impl Session {
             exchanges: FxHashMap::default(),
             ready: VecDeque::new(),
             heads: VecDeque::new(),
+            blocked_head: None,
             buried: Vec::new(),
             socket,
             local,
@@ -394,6 +397,41 @@ impl Session {
             self.send_body(stream, &reply.body, true)?;
         }
         Ok(())
+    }
+
+    /// Notes that the head of `id` found too little room on `stream`.
+    pub(crate) fn note_blocked(&mut self, id: Handle, stream: u64) {
+        self.blocked_head = self.capacity(stream).ok().map(|room| (id, room));
+    }
+
+    /// The same where the head opens its stream.
+    pub(crate) fn note_blocked_request(&mut self, id: Handle) {
+        self.note_blocked(id, self.next_request);
+    }
+
+    /// The head of `id` found too little room on `stream`, and there is no more
+    /// now, but there may be.
+    ///
+    /// Trying in vain is not free: where the peer's flow control is what lacks,
+    /// quiche says DATA_BLOCKED each time, and the acknowledgement of that would
+    /// lead to the next try, for as long as the peer grants nothing.
+    pub(crate) fn is_still_blocked(&mut self, id: Handle, stream: u64) -> bool {
+        let Some((waits, before)) = self.blocked_head else {
+            return false;
+        };
+        waits == id
+            && self.capacity(stream).is_ok_and(|room| room <= before)
+            && !self.is_response_hopeless(stream)
+    }
+
+    /// The same where the head opens its stream.
+    pub(crate) fn is_request_still_blocked(&mut self, id: Handle) -> bool {
+        self.is_still_blocked(id, self.next_request)
+    }
+
+    /// Another head takes the place of one that waits: it may fit.
+    pub(crate) fn forget_blocked(&mut self) {
+        self.blocked_head = None;
     }
 
     /// After a request's head was refused for want of room: true if no

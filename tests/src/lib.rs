@@ -49,3 +49,5 @@ pub const fn secs(count: u64) -> Duration {
 pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
+
+pub mod rig;

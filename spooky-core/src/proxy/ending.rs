@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Proxy;
 use crate::backend::{self, connect_failure};
 use crate::downstream::Phase;
-use crate::exchange::{Head, State};
+use crate::exchange::{Exchange, Head, State};
 use crate::http::LocalReply;
 use crate::io::{Event, Handle};
 use crate::limits;
@@ -158,6 +158,9 @@ impl Proxy {
             conn.session.stop(stream, code::NO_ERROR);
         }
         if waits && conn.session.heads.contains(&id) {
+            conn.session.forget_blocked();
+            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+            self.want_drive(ConnectionRef::Downstream(downstream));
             return;
         }
         if conn.session.heads.is_empty() {
@@ -252,7 +255,7 @@ impl Proxy {
         }
     }
 
-    fn left_connection(&mut self, connection: Handle, now: Instant) {
+    pub(super) fn left_connection(&mut self, connection: Handle, now: Instant) {
         let Some(conn) = self.backends.get_mut(connection) else {
             return;
         };
@@ -355,6 +358,9 @@ impl Proxy {
             self.connect_failed(handle, waiting, reason, detail, now);
         }
         for (_, id) in open {
+            if self.has_more(id, handle) {
+                continue;
+            }
             let detail = if timed_out {
                 Some("the backend fell silent".into())
             } else {
@@ -368,6 +374,32 @@ impl Proxy {
         }
         self.serve_queue(backend, now);
         self.want_send(ConnectionRef::Backend(handle));
+    }
+
+    /// The backend's connection has ended, and there may be more of the response:
+    /// bytes that came before, or an end that was not passed on.
+    ///
+    /// A backend that leaves in good order closes when all that it sent was
+    /// acknowledged, which says nothing of a client that reads slowly.
+    fn has_more(&self, id: Handle, connection: Handle) -> bool {
+        let readable = self
+            .backends
+            .get(connection)
+            .is_some_and(|c| c.session.quic().local_error().is_none());
+        let more = |e: &Exchange| e.response.readable || e.response.ended;
+        readable && self.exchanges.get(id).is_some_and(more)
+    }
+
+    /// Ends what waits for more from a connection that has ended.
+    pub(super) fn end_dry(&mut self, connection: Handle, now: Instant) {
+        let Some(conn) = self.backends.get(connection) else {
+            return;
+        };
+        for (_, id) in conn.session.open() {
+            if !self.has_more(id, connection) {
+                self.fail(id, Reason::BackendGone, None, now);
+            }
+        }
     }
 
     fn connect_failed(

@@ -62,7 +62,7 @@ impl Proxy {
             return None;
         }
         let most = self.setup.config().upstream.quic.max_streams;
-        let mut handshake = None;
+        let mut crowded = None;
         for &handle in &self.upstream.backends[backend].connections {
             let Some(conn) = self.backends.get(handle) else {
                 continue;
@@ -71,18 +71,34 @@ impl Proxy {
                 continue;
             }
             match conn.phase {
-                Phase::Open => return Some(Place::Open(handle)),
-                Phase::Handshake { .. } => handshake = handshake.or(Some(handle)),
-                Phase::Leaving => {}
+                Phase::Open if conn.session.heads.is_empty() => return Some(Place::Open(handle)),
+                // Behind a head that waits, and may wait for the backend to read
+                // what others sent.
+                Phase::Open => crowded = crowded.or(Some(Place::Open(handle))),
+                Phase::Handshake { .. } | Phase::Leaving => {}
             }
         }
-        let place = handshake
-            .or_else(|| self.open_connection(backend, now))
-            .map(Place::Handshake);
+        let place = self
+            .handshake_with_room(backend)
+            .map(Place::Handshake)
+            .or(crowded)
+            .or_else(|| self.open_connection(backend, now).map(Place::Handshake));
         if place.is_none() {
             self.shared.backends[backend].requests.sub();
         }
         place
+    }
+
+    /// The oldest connection to `backend` that is being made and has room.
+    pub(super) fn handshake_with_room(&self, backend: usize) -> Option<Handle> {
+        let most = self.setup.config().upstream.quic.max_streams;
+        let fits = |handle: &Handle| {
+            self.backends
+                .get(*handle)
+                .is_some_and(|c| matches!(c.phase, Phase::Handshake { .. }) && c.room(most) > 0)
+        };
+        let connections = &self.upstream.backends[backend].connections;
+        connections.iter().copied().find(fits)
     }
 
     fn enqueue(&mut self, id: Handle, backend: usize, now: Instant) {

@@ -74,8 +74,13 @@ impl Proxy {
                     // It moved, or this is a straggler from where it was.
                     conn.client = conn.session.peer().unwrap_or(conn.client);
                 }
+                let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
                     self.routes.remove(&retired);
+                    moved = true;
+                }
+                if moved {
+                    self.issue_spare_ids(handle);
                 }
             }
             ConnectionRef::Backend(handle) => {
@@ -156,6 +161,7 @@ impl Proxy {
             phase,
             next_stream: 0,
             goaway: None,
+            lingers: None,
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
