@@ -57,27 +57,14 @@ impl Proxy {
         // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
         let detail = Some(format!("code {stream_code:#x}").into());
         if stream_code == code::REQUEST_REJECTED {
-            self.spare_rejecting(id, now);
+            // The same backend may take it on another connection: backends reject
+            // what comes after their GOAWAY, which may arrive later than the rejection.
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.avoid = exchange.state.connection();
+            }
             self.restart_or_fail(id, Reason::BackendReset, detail, now);
         } else {
             self.fail(id, Reason::BackendReset, detail, now);
-        }
-    }
-
-    /// Without another backend, a rejected request goes to the same one again,
-    /// but not into the same connection: backends reject what comes after their
-    /// GOAWAY, which may arrive later than the rejection.
-    fn spare_rejecting(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get(id) else {
-            return;
-        };
-        let State::Open { connection, .. } = exchange.state else {
-            return;
-        };
-        let here = exchange.charged;
-        let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
-        if let (None, Some(conn)) = (other, self.backends.get_mut(connection)) {
-            conn.phase = backend::Phase::Leaving;
         }
     }
 
@@ -247,10 +234,7 @@ impl Proxy {
         if let Some(backend) = charged {
             self.shared.backends[backend].requests.sub();
         }
-        if let State::Connecting { connection }
-        | State::Sending { connection }
-        | State::Open { connection, .. } = state
-        {
+        if let Some(connection) = state.connection() {
             self.left_connection(connection, now);
         }
     }
