@@ -70,6 +70,14 @@ pub struct Rig {
 impl Rig {
     /// A rig with an established client.
     pub fn new(options: Options) -> Rig {
+        let mut rig = Rig::unconnected(options);
+        rig.settle();
+        assert!(rig.client.quic.is_established(), "the client is connected");
+        rig
+    }
+
+    /// A rig whose client has sent nothing yet.
+    pub fn unconnected(options: Options) -> Rig {
         let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
             .expect("a certificate");
         let (cert, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
@@ -86,7 +94,7 @@ impl Rig {
             &mut client,
         )
         .expect("a client");
-        let mut rig = Rig {
+        Rig {
             proxy: proxy(&options, cert, key),
             client: Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]),
             connections: Vec::new(),
@@ -97,10 +105,7 @@ impl Rig {
             server,
             next_id: 0,
             ahead: Duration::ZERO,
-        };
-        rig.settle();
-        assert!(rig.client.quic.is_established(), "the client is connected");
-        rig
+        }
     }
 
     /// Moves datagrams until there are none, wherever they come from.
@@ -145,6 +150,11 @@ impl Rig {
     /// Gives the proxy what the client has to send, and how many datagrams that was.
     pub fn from_client(&mut self) -> usize {
         let datagrams = self.client.datagrams();
+        self.from_address(datagrams)
+    }
+
+    /// Gives the proxy datagrams from the client's address.
+    pub fn from_address(&mut self, datagrams: Vec<Vec<u8>>) -> usize {
         self.give(SocketId::LISTENER, client_address(), listener(), datagrams)
     }
 
