@@ -95,7 +95,11 @@ impl World {
             0 => drop(self.rig.client.datagrams()),
             1 if count > 0 => {
                 let connection = self.rng.random_range(0..count);
-                drop(self.rig.connections[connection].1.datagrams());
+                let peer = &mut self.rig.connections[connection].1;
+                // A goodbye is said once. Without it, only silence tells.
+                if peer.quic.local_error().is_none() {
+                    drop(peer.datagrams());
+                }
             }
             _ => {
                 self.rig.deaf = true;
