@@ -95,3 +95,13 @@ pub const ACK_HOLD: Duration = Duration::from_millis(5);
 /// and allows more where the peer's window does not depend on it, as here, where
 /// moving bodies are never held.
 pub const ACK_DATAGRAMS: u32 = 10;
+
+/// Addresses that a client's connection may be known by, the first among them.
+///
+/// quiche bounds them by our limit of connection ids, and cannot free one whose
+/// client gave no spare ids (browsers use none): so this is how often a NAT may
+/// give such a client another port. Each costs a few kilobytes, and only when used.
+pub const CLIENT_PATHS: u64 = 32;
+
+/// The same for a connection to a backend, which moves only if the backend does.
+pub const BACKEND_PATHS: u64 = 4;

@@ -71,7 +71,8 @@ impl Proxy {
                 };
                 conn.session.receive(data, from, to, now);
                 if from != conn.client {
-                    conn.client = conn.session.peer();
+                    // It moved, or this is a straggler from where it was.
+                    conn.client = conn.session.peer().unwrap_or(conn.client);
                 }
                 let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
