@@ -314,7 +314,7 @@ fn what_a_dead_backend_left_unfinished_ends_in_a_reset() {
 #[test]
 fn a_reply_takes_the_place_of_a_head_that_did_not_fit() {
     let mut rig = Rig::new(Options {
-        client: |c| c.set_initial_max_stream_data_bidi_local(1000),
+        client: |c| c.set_initial_max_data(1500),
         ..Options::default()
     });
     let stream = rig.get("/");
