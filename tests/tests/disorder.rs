@@ -201,18 +201,11 @@ impl World {
 
     /// All of both sides say and read all that they have to; then nothing may be open.
     fn finish(&mut self) {
-        for round in 0..60 {
-            self.say_all();
-            self.rig.settle();
-            // What was lost is sent again in its own time.
-            if round >= 10 && self.rig.proxy.snapshot().exchanges == 0 {
-                break;
-            }
-            if round >= 10 {
-                self.rig.pass(Duration::from_millis(20));
-            }
-        }
+        self.end_all(10);
+        // Those that wait for a place are told that there is none …
         self.rig.skip(Duration::from_millis(1100));
+        // … and what was lost on its way here begins only now.
+        self.end_all(0);
         self.rig.proxy.check_invariants();
         let snapshot = self.rig.proxy.snapshot();
         assert_eq!(snapshot.exchanges, 0, "seed {}: {snapshot:?}", self.seed);
@@ -232,6 +225,21 @@ impl World {
         }
         if self.seed.is_multiple_of(20) {
             self.leave();
+        }
+    }
+
+    /// Goes on until nothing is open, at least for so many rounds. What was lost
+    /// is sent again in its own time.
+    fn end_all(&mut self, least: usize) {
+        for round in 0..100 {
+            if round >= least && self.rig.proxy.snapshot().exchanges == 0 {
+                return;
+            }
+            self.say_all();
+            self.rig.settle();
+            if round >= least {
+                self.rig.pass(Duration::from_millis(20));
+            }
         }
     }
 
