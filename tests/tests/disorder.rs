@@ -264,8 +264,9 @@ impl World {
     fn leave(&mut self) {
         let now = self.rig.now();
         self.rig.proxy.drain(now + Duration::from_millis(300), now);
-        // A connection that measured no round trip is remembered for three seconds.
-        let end = now + Duration::from_secs(6);
+        // A connection that measured long round trips, or none, is remembered for
+        // seconds: three probe timeouts.
+        let end = now + Duration::from_secs(20);
         while !self.rig.proxy.is_empty() && self.rig.now() < end {
             self.rig.pass(Duration::from_millis(100));
         }
