@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use boring::pkey::PKey;
 use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
 use boring::x509::X509;
-use quiche::h3::{self, Header};
+use quiche::h3::{self, Header, NameValue};
 use spooky_core::config::Config;
 use spooky_core::io::{Datagram, Event, SocketId, Sockets, Transmit};
 use spooky_core::observe::Record;
@@ -70,6 +70,14 @@ pub struct Rig {
 impl Rig {
     /// A rig with an established client.
     pub fn new(options: Options) -> Rig {
+        let mut rig = Rig::unconnected(options);
+        rig.settle();
+        assert!(rig.client.quic.is_established(), "the client is connected");
+        rig
+    }
+
+    /// A rig whose client has sent nothing yet.
+    pub fn unconnected(options: Options) -> Rig {
         let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
             .expect("a certificate");
         let (cert, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
@@ -86,7 +94,7 @@ impl Rig {
             &mut client,
         )
         .expect("a client");
-        let mut rig = Rig {
+        Rig {
             proxy: proxy(&options, cert, key),
             client: Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]),
             connections: Vec::new(),
@@ -97,10 +105,7 @@ impl Rig {
             server,
             next_id: 0,
             ahead: Duration::ZERO,
-        };
-        rig.settle();
-        assert!(rig.client.quic.is_established(), "the client is connected");
-        rig
+        }
     }
 
     /// Moves datagrams until there are none, wherever they come from.
@@ -145,6 +150,11 @@ impl Rig {
     /// Gives the proxy what the client has to send, and how many datagrams that was.
     pub fn from_client(&mut self) -> usize {
         let datagrams = self.client.datagrams();
+        self.from_address(datagrams)
+    }
+
+    /// Gives the proxy datagrams from the client's address.
+    pub fn from_address(&mut self, datagrams: Vec<Vec<u8>>) -> usize {
         self.give(SocketId::LISTENER, client_address(), listener(), datagrams)
     }
 
@@ -169,7 +179,7 @@ impl Rig {
             if to == client_address() {
                 self.client.receive(data);
             } else if !self.deaf {
-                self.to_backend(to, data);
+                self.deliver_to_backend(to, data);
             }
         }
         for event in wires.events {
@@ -245,7 +255,7 @@ impl Rig {
         count
     }
 
-    fn to_backend(&mut self, to: SocketAddr, mut data: Vec<u8>) {
+    fn deliver_to_backend(&mut self, to: SocketAddr, mut data: Vec<u8>) {
         let header = quiche::Header::from_slice(&mut data, ID).expect("the proxy sends QUIC");
         let dcid = header.dcid.to_vec();
         if let Some((_, peer)) = self.connections.iter_mut().find(|(_, peer)| peer.is(&dcid)) {
@@ -331,20 +341,24 @@ impl Peer {
 
     /// The code with which the other side reset the stream.
     pub fn reset_code(&self, stream: u64) -> Option<u64> {
-        self.events.iter().find_map(|(s, e)| match e {
-            h3::Event::Reset(code) if *s == stream => Some(*code),
-            _ => None,
+        let mut events = self.events.iter().filter(|(s, _)| *s == stream);
+        events.find_map(|(_, event)| {
+            let h3::Event::Reset(code) = event else {
+                return None;
+            };
+            Some(*code)
         })
     }
 
     /// `:status` of the last head on a stream.
     pub fn status(&self, stream: u64) -> Option<String> {
-        self.events.iter().rev().find_map(|(s, e)| match e {
-            h3::Event::Headers { list, .. } if *s == stream => list
-                .iter()
-                .find(|f| h3::NameValue::name(*f) == b":status")
-                .map(|f| String::from_utf8_lossy(h3::NameValue::value(f)).into_owned()),
-            _ => None,
+        let mut events = self.events.iter().rev().filter(|(s, _)| *s == stream);
+        events.find_map(|(_, event)| {
+            let h3::Event::Headers { list, .. } = event else {
+                return None;
+            };
+            let field = list.iter().find(|f| f.name() == b":status")?;
+            Some(String::from_utf8_lossy(field.value()).into_owned())
         })
     }
 

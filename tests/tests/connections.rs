@@ -127,3 +127,16 @@ fn a_drained_client_hears_of_it_and_what_crossed_that_is_refused() {
         Some(0x100)
     );
 }
+
+#[test]
+fn a_first_datagram_that_comes_late_again_starts_nothing() {
+    let mut rig = Rig::unconnected(Options::default());
+    let first = rig.client.datagrams();
+    rig.from_address(first.clone());
+    rig.settle();
+    assert!(rig.client.quic.is_established());
+    rig.from_address(first);
+    rig.settle();
+    let snapshot = rig.proxy.snapshot();
+    assert_eq!(snapshot.counters.connections_accepted, 1);
+}

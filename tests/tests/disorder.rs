@@ -64,6 +64,9 @@ impl World {
             }
             _ => self.rig.settle(),
         }
+        if self.rng.random_bool(0.02) {
+            self.lose();
+        }
         if self.rng.random_bool(0.3) {
             self.rig.run();
         }
@@ -82,6 +85,27 @@ impl World {
         // The client may be out of credit, or told to leave.
         if let Ok(stream) = h3.send_request(quic, &fields, fin) {
             self.streams.push(stream);
+        }
+    }
+
+    /// What somebody has to send is lost.
+    fn lose(&mut self) {
+        let count = self.rig.connections.len();
+        match self.rng.random_range(0..3) {
+            0 => drop(self.rig.client.datagrams()),
+            1 if count > 0 => {
+                let connection = self.rng.random_range(0..count);
+                let peer = &mut self.rig.connections[connection].1;
+                // A goodbye is said once. Without it, only silence tells.
+                if peer.quic.local_error().is_none() {
+                    drop(peer.datagrams());
+                }
+            }
+            _ => {
+                self.rig.deaf = true;
+                self.rig.run();
+                self.rig.deaf = false;
+            }
         }
     }
 
@@ -177,26 +201,11 @@ impl World {
 
     /// All of both sides say and read all that they have to; then nothing may be open.
     fn finish(&mut self) {
-        for _ in 0..30 {
-            for index in 0..self.streams.len() {
-                let stream = self.streams[index];
-                self.rig.client.write(stream, b"", true);
-                self.rig.client.read(stream, 100_000);
-            }
-            for connection in 0..self.rig.connections.len() {
-                let peer = &mut self.rig.connections[connection].1;
-                for stream in peer.streams_with_heads() {
-                    let (h3, quic) = peer.http();
-                    let _ =
-                        h3.send_response(quic, stream, &[Header::new(b":status", b"200")], false);
-                    peer.write(stream, b"", true);
-                    peer.read(stream, 100_000);
-                }
-            }
-            self.rig.settle();
-        }
-        self.rig.pass(Duration::from_millis(20));
+        self.end_all(10);
+        // Those that wait for a place are told that there is none …
         self.rig.skip(Duration::from_millis(1100));
+        // … and what was lost on its way here begins only now.
+        self.end_all(0);
         self.rig.proxy.check_invariants();
         let snapshot = self.rig.proxy.snapshot();
         assert_eq!(snapshot.exchanges, 0, "seed {}: {snapshot:?}", self.seed);
@@ -214,8 +223,40 @@ impl World {
                 self.seed
             );
         }
-        if self.seed % 20 == 0 {
+        if self.seed.is_multiple_of(20) {
             self.leave();
+        }
+    }
+
+    /// Goes on until nothing is open, at least for so many rounds. What was lost
+    /// is sent again in its own time.
+    fn end_all(&mut self, least: usize) {
+        for round in 0..100 {
+            if round >= least && self.rig.proxy.snapshot().exchanges == 0 {
+                return;
+            }
+            self.say_all();
+            self.rig.settle();
+            if round >= least {
+                self.rig.pass(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Whoever has something open ends it, and reads all that there is.
+    fn say_all(&mut self) {
+        for index in 0..self.streams.len() {
+            let stream = self.streams[index];
+            self.rig.client.write(stream, b"", true);
+            self.rig.client.read(stream, 100_000);
+        }
+        for (_, peer) in &mut self.rig.connections {
+            for stream in peer.streams_with_heads() {
+                let (h3, quic) = peer.http();
+                let _ = h3.send_response(quic, stream, &[Header::new(b":status", b"200")], false);
+                peer.write(stream, b"", true);
+                peer.read(stream, 100_000);
+            }
         }
     }
 
@@ -223,7 +264,12 @@ impl World {
     fn leave(&mut self) {
         let now = self.rig.now();
         self.rig.proxy.drain(now + Duration::from_millis(300), now);
-        self.rig.pass(Duration::from_millis(800));
+        // A connection that measured long round trips, or none, is remembered for
+        // seconds: three probe timeouts.
+        let end = now + Duration::from_secs(20);
+        while !self.rig.proxy.is_empty() && self.rig.now() < end {
+            self.rig.pass(Duration::from_millis(100));
+        }
         assert!(self.rig.drained, "seed {}", self.seed);
         assert!(self.rig.proxy.is_empty(), "seed {}", self.seed);
     }

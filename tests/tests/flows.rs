@@ -310,3 +310,24 @@ fn what_a_dead_backend_left_unfinished_ends_in_a_reset() {
     rig.pass(Duration::from_millis(500));
     assert!(rig.proxy.is_empty());
 }
+
+#[test]
+fn a_reply_takes_the_place_of_a_head_that_did_not_fit() {
+    let mut rig = Rig::new(Options {
+        client: |c| c.set_initial_max_data(1500),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    let long = "x".repeat(3000);
+    rig.answer(0, asked, &[("x-long", &long)], false);
+    rig.settle();
+    assert_eq!(rig.client.status(stream), None, "it waits for credit");
+    let quic = &mut rig.connections[0].1.quic;
+    quic.stream_shutdown(asked, quiche::Shutdown::Write, 0x102)
+        .expect("open");
+    rig.settle();
+    assert_eq!(rig.client.status(stream).as_deref(), Some("502"));
+    assert_eq!(rig.records[0].outcome, Outcome::LocalReply);
+}

@@ -11,6 +11,9 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     /// Where the client's datagrams come from, at present.
     pub(crate) client: SocketAddr,
+    /// The id that the client began with. It names the connection to its end: a
+    /// first datagram that comes late a second time must not begin another.
+    pub(crate) chosen: Vec<u8>,
     pub(crate) phase: Phase,
     /// One more than the greatest request stream seen, in steps of four.
     pub(crate) next_stream: u64,
@@ -24,9 +27,8 @@ pub(crate) struct Connection {
 /// How far a client's connection has come.
 #[derive(Debug)]
 pub(crate) enum Phase {
-    /// The handshake must be complete by `deadline`. The client still uses the
-    /// id that it chose.
-    Handshake { chosen: Vec<u8>, deadline: Instant },
+    /// The handshake must be complete by `deadline`.
+    Handshake { deadline: Instant },
     /// The handshake is complete.
     Open,
 }
@@ -35,7 +37,7 @@ impl Connection {
     /// When something of ours (not QUIC's) is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Handshake { deadline, .. } => Some(deadline),
+            Phase::Handshake { deadline } => Some(deadline),
             Phase::Open => self.lingers,
         }
     }

@@ -23,8 +23,8 @@ pub(crate) enum ConnectionRef {
 pub(crate) struct Routes {
     /// Ids that we issued. No peer can choose them, so a fast hash is safe.
     ours: FxHashMap<Cid, ConnectionRef>,
-    /// Ids that clients chose for their first datagrams, until the handshake is
-    /// complete. Peers choose them, so the hash is keyed.
+    /// Ids that clients chose for their first datagrams. Peers choose them, so the
+    /// hash is keyed.
     chosen: HashMap<Vec<u8>, Handle>,
 }
 

@@ -145,8 +145,7 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if let Phase::Handshake { chosen, .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
-            self.routes.remove_chosen(&chosen);
+        if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             self.half_open -= 1;
         }
         self.issue_spare_ids(handle);

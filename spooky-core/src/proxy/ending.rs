@@ -300,8 +300,8 @@ impl Proxy {
         if std::mem::replace(&mut conn.session.over, true) {
             return;
         }
-        if let Phase::Handshake { chosen, .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
-            self.routes.remove_chosen(&chosen);
+        self.routes.remove_chosen(&conn.chosen);
+        if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             self.half_open -= 1;
             self.counters.handshakes_failed += 1;
         }

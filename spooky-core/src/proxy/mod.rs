@@ -255,32 +255,26 @@ impl Proxy {
 
     /// The state of this worker.
     pub fn snapshot(&self) -> Snapshot {
-        let row = |(index, backend): (usize, &crate::upstream::Backend)| BackendSnapshot {
+        // One pass over all, however many backends there are.
+        let mut requests = vec![0; self.upstream.backends.len()];
+        for id in self.exchanges.handles() {
+            if let Some(backend) = self.exchanges.get(id).and_then(|e| e.charged) {
+                requests[backend] += 1;
+            }
+        }
+        let row = |(backend, requests): (&crate::upstream::Backend, u64)| BackendSnapshot {
             id: backend.id.clone(),
             connections: backend.connections.len() as u64,
-            requests: self.charged(index),
+            requests,
             pending: backend.queue.len() as u64,
         };
+        let backends = self.upstream.backends.iter().zip(requests);
         Snapshot {
             downstream_connections: self.downstreams.len() as u64,
             exchanges: self.exchanges.len() as u64,
-            backends: self.upstream.backends.iter().enumerate().map(row).collect(),
+            backends: backends.map(row).collect(),
             counters: self.counters,
         }
-    }
-
-    /// This worker's requests in flight at a backend.
-    fn charged(&self, backend: usize) -> u64 {
-        let charged = |&h: &Handle| {
-            self.exchanges
-                .get(h)
-                .is_some_and(|e| e.charged == Some(backend))
-        };
-        self.exchanges
-            .handles()
-            .iter()
-            .filter(|h| charged(h))
-            .count() as u64
     }
 
     fn session_mut(&mut self, connection: ConnectionRef) -> Option<&mut Session> {

@@ -152,12 +152,12 @@ impl Proxy {
         );
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
-            chosen: chosen.clone(),
             deadline: now + limits::HANDSHAKE_TIMEOUT,
         };
         let handle = self.downstreams.insert(Connection {
             session,
             client: from,
+            chosen: chosen.clone(),
             phase,
             next_stream: 0,
             goaway: None,

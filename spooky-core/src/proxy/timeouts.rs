@@ -32,7 +32,7 @@ impl Proxy {
         match connection {
             ConnectionRef::Downstream(handle) => {
                 if let Some(conn) = self.downstreams.get_mut(handle)
-                    && matches!(conn.phase, Phase::Handshake { deadline, .. } if deadline <= now)
+                    && matches!(conn.phase, Phase::Handshake { deadline } if deadline <= now)
                 {
                     conn.session.close(code::NO_ERROR, b"handshake timeout");
                 }
