@@ -3,6 +3,7 @@
 use super::Proxy;
 use crate::downstream::Phase;
 use crate::exchange::State;
+use crate::io::Handle;
 use crate::listener::ConnectionRef;
 
 impl Proxy {
@@ -106,9 +107,44 @@ impl Proxy {
                 );
             }
         }
+        self.check_loads();
         let timers = 1 + usize::from(self.drain.is_some());
         let owners = self.downstreams.len() + self.backends.len() + self.exchanges.len() + timers;
         assert_eq!(self.timers.len(), owners, "a timer for each that may wait");
+    }
+
+    /// What this worker holds of the bounds it shares. Other workers hold some too,
+    /// at any moment; a worker alone accounts for all of it.
+    fn check_loads(&self) {
+        for (index, backend) in self.upstream.backends.iter().enumerate() {
+            let queued = State::Queued { backend: index };
+            let is_queued =
+                |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == queued);
+            let pending = self.exchanges.handles().iter().filter(is_queued).count();
+            assert_eq!(backend.queue.len(), pending, "the queue knows who waits");
+            let load = &self.shared.backends[index];
+            for (name, shared, held) in [
+                ("requests", &load.requests, self.charged(index)),
+                ("pending", &load.pending, pending as u64),
+                (
+                    "connections",
+                    &load.connections,
+                    backend.connections.len() as u64,
+                ),
+            ] {
+                let shared = u64::from(shared.get());
+                let fits = if self.shared.workers() == 1 {
+                    held == shared
+                } else {
+                    held <= shared
+                };
+                assert!(
+                    fits,
+                    "{name} of {}: {held} held, {shared} counted",
+                    backend.id
+                );
+            }
+        }
     }
 
     /// Everything was given back: nothing of any client or request is left.
