@@ -1,7 +1,8 @@
 //! What must hold between calls. Checked after each in debug builds.
 
 use super::Proxy;
-use crate::downstream::Phase;
+use crate::backend::Phase;
+use crate::downstream;
 use crate::exchange::State;
 use crate::io::Handle;
 use crate::listener::ConnectionRef;
@@ -70,7 +71,7 @@ impl Proxy {
         let half_open = |h: &_| {
             matches!(
                 self.downstreams.get(*h).map(|c| &c.phase),
-                Some(Phase::Handshake { .. })
+                Some(downstream::Phase::Handshake { .. })
             )
         };
         let count = self
@@ -107,10 +108,63 @@ impl Proxy {
                 );
             }
         }
+        self.check_waiting();
         self.check_loads();
         let timers = 1 + usize::from(self.drain.is_some());
         let owners = self.downstreams.len() + self.backends.len() + self.exchanges.len() + timers;
         assert_eq!(self.timers.len(), owners, "a timer for each that may wait");
+    }
+
+    /// Whoever waits stands where somebody will look; else it waits for ever.
+    fn check_waiting(&self) {
+        for id in self.exchanges.handles() {
+            let exchange = self.exchanges.get(id).expect("it was just listed");
+            let client = self.downstreams.get(exchange.downstream);
+            let client = &client
+                .expect("an exchange has its client's connection")
+                .session;
+            let held = exchange.response_head.is_held() || exchange.state == State::Replying;
+            assert_eq!(
+                client.heads.contains(&id),
+                held,
+                "a held head stands in line"
+            );
+            if exchange.response.queued {
+                assert!(
+                    client.ready.contains(&id),
+                    "a response that is queued has a turn"
+                );
+            }
+            let place = match exchange.state {
+                State::Sending { connection } | State::Open { connection, .. } => Some(connection),
+                State::New | State::Queued { .. } | State::Connecting { .. } | State::Replying => {
+                    None
+                }
+            };
+            let backend = place.and_then(|handle| self.backends.get(handle));
+            let sending = matches!(exchange.state, State::Sending { .. });
+            let in_line = backend.is_some_and(|c| c.session.heads.contains(&id));
+            assert_eq!(in_line, sending, "a request's head stands in line");
+            let has_turn = backend.is_some_and(|c| c.session.ready.contains(&id));
+            assert!(
+                !exchange.request.queued || has_turn,
+                "a request that is queued has a turn"
+            );
+        }
+        for handle in self.backends.handles() {
+            let conn = self.backends.get(handle).expect("it was just listed");
+            let Phase::Handshake { waiting, .. } = &conn.phase else {
+                continue;
+            };
+            let state = State::Connecting { connection: handle };
+            let waits = |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == state);
+            let count = self.exchanges.handles().iter().filter(waits).count();
+            assert_eq!(
+                waiting.len(),
+                count,
+                "the connection knows who waits for it"
+            );
+        }
     }
 
     /// What this worker holds of the bounds it shares. Other workers hold some too,
