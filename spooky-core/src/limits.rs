@@ -82,3 +82,12 @@ pub const UNI_STREAMS: u64 = 8;
 
 /// Credit on each of those; RFC 9114 section 6.2 asks for at least 1024 bytes.
 pub const UNI_WINDOW: u64 = 16 * 1024;
+
+/// A bare acknowledgement waits at most so long for something to travel with.
+/// A fifth of the max_ack_delay that we announce (25 ms, RFC 9000 section 18.2).
+pub const ACK_HOLD: Duration = Duration::from_millis(5);
+
+/// … and for at most so many datagrams. RFC 9000 section 13.2.2 recommends two,
+/// and allows more where the peer's window does not depend on it, as here, where
+/// moving bodies are never held.
+pub const ACK_DATAGRAMS: u32 = 10;

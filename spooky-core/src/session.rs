@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use quiche::h3::{self, Header, NameValue};
 use rustc_hash::FxHashMap;
 
+use crate::acks::Acks;
 use crate::http::LocalReply;
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
@@ -43,8 +44,10 @@ pub(crate) enum StreamError {
 
 impl From<h3::Error> for StreamError {
     fn from(error: h3::Error) -> Self {
-        // Not exhaustive on purpose: whatever quiche adds ends the stream.
-        #[allow(clippy::wildcard_enum_match_arm)]
+        #[allow(
+            clippy::wildcard_enum_match_arm,
+            reason = "not our enum: whatever quiche adds ends the stream"
+        )]
         match error {
             h3::Error::Done | h3::Error::StreamBlocked => StreamError::Blocked,
             h3::Error::TransportError(quiche::Error::Done) => StreamError::Blocked,
@@ -75,6 +78,7 @@ pub(crate) struct Session {
     pub(crate) socket: SocketId,
     local: SocketAddr,
     pub(crate) timer: TimerId,
+    acks: Acks,
     /// Queued for reading its events and moving bodies.
     pub(crate) wants_drive: bool,
     /// Queued for transmission.
@@ -83,7 +87,11 @@ pub(crate) struct Session {
     pub(crate) timed_out: bool,
     /// Its end was noticed and its exchanges were told.
     pub(crate) over: bool,
-    /// When a datagram last arrived.
+    /// Where the last datagram came from.
+    peer: SocketAddr,
+    /// Packets of the peer that decrypted.
+    packets: usize,
+    /// When one last arrived.
     heard: Instant,
     /// Probe timeouts since then.
     silent_probes: u32,
@@ -116,7 +124,13 @@ impl Session {
         idle_timeout: Duration,
         now: Instant,
     ) -> Self {
+        let peer = quic
+            .path_stats()
+            .next()
+            .map_or(local, |path| path.peer_addr);
         Session {
+            peer,
+            packets: 0,
             quic,
             h3: None,
             exchanges: FxHashMap::default(),
@@ -126,6 +140,7 @@ impl Session {
             socket,
             local,
             timer,
+            acks: Acks::new(),
             wants_drive: false,
             wants_send: false,
             timed_out: false,
@@ -149,8 +164,16 @@ impl Session {
         now: Instant,
     ) {
         // An error closes the connection, which `is_over` tells.
-        let received = self.quic.recv(data, quiche::RecvInfo { from, to });
-        if received.is_ok() {
+        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        self.acks.received();
+        if from != self.peer {
+            // A path to be validated, or nothing; never a lone acknowledgement.
+            self.peer = from;
+            self.acks.wrote();
+        }
+        // Not the result: quiche takes most junk without complaint.
+        let packets = self.quic.stats().recv;
+        if std::mem::replace(&mut self.packets, packets) != packets {
             self.heard = now;
             self.silent_probes = 0;
         }
@@ -159,6 +182,7 @@ impl Session {
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
     pub(crate) fn start_http(&mut self, config: &h3::Config) -> bool {
         if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
+            self.acks.wrote();
             match h3::Connection::with_transport(&mut self.quic, config) {
                 Ok(h3) => self.h3 = Some(h3),
                 // The peer grants no control stream: there is no HTTP/3 with it.
@@ -195,8 +219,35 @@ impl Session {
         &self.quic
     }
 
+    /// For whatever changes it in a way that the peer must be told.
     pub(crate) fn quic_mut(&mut self) -> &mut quiche::Connection {
+        self.acks.wrote();
         &mut self.quic
+    }
+
+    /// The next of our ids that the peer gave up.
+    pub(crate) fn next_retired_id(&mut self) -> Option<quiche::ConnectionId<'static>> {
+        self.quic.retired_scid_next()
+    }
+
+    /// The peer's address on the path in use.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        let active = self.quic.path_stats().find(|path| path.active);
+        active.map_or(self.peer, |path| path.peer_addr)
+    }
+
+    /// `None` to send now, or until when that can wait.
+    pub(crate) fn hold_send(&mut self, now: Instant) -> Option<Instant> {
+        if self.h3.is_none() || self.is_over() {
+            return None;
+        }
+        self.acks.hold(self.quic.stats().lost, now)
+    }
+
+    /// Everything was sent.
+    pub(crate) fn flushed(&mut self) {
+        self.wants_send = false;
+        self.acks.flushed();
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
@@ -204,6 +255,7 @@ impl Session {
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
+        self.acks.wrote();
         // `Done`: it was closed already.
         let _ = self.quic.close(true, code, reason);
     }
@@ -242,7 +294,9 @@ impl Session {
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        Ok(h3.recv_body(&mut self.quic, stream, buf)?)
+        let len = h3.recv_body(&mut self.quic, stream, buf)?;
+        self.acks.read(len);
+        Ok(len)
     }
 
     /// Writes one DATA frame; with `fin` it is the last.
@@ -252,6 +306,7 @@ impl Session {
         bytes: &[u8],
         fin: bool,
     ) -> Result<usize, StreamError> {
+        self.acks.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_body(&mut self.quic, stream, bytes, fin)?)
     }
@@ -261,6 +316,7 @@ impl Session {
         stream: u64,
         fields: &[Header],
     ) -> Result<(), StreamError> {
+        self.acks.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_additional_headers(&mut self.quic, stream, fields, true, true)?)
     }
@@ -273,6 +329,7 @@ impl Session {
         first: bool,
         fin: bool,
     ) -> Result<(), StreamError> {
+        self.acks.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         if !first {
             return Ok(h3.send_additional_headers(&mut self.quic, stream, fields, false, fin)?);
@@ -288,6 +345,7 @@ impl Session {
         fields: &[Header],
         fin: bool,
     ) -> Result<u64, StreamError> {
+        self.acks.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         match h3.send_request(&mut self.quic, fields, fin) {
             Ok(stream) => {
@@ -373,6 +431,7 @@ impl Session {
     /// count of that stream's bytes is negative, and shutting it down subtracts.
     fn shutdown(&mut self, stream: u64, direction: quiche::Shutdown, code: u64) {
         if !self.is_over() {
+            self.acks.wrote();
             let _ = self.quic.stream_shutdown(stream, direction, code);
         }
     }
@@ -433,6 +492,7 @@ impl Session {
 
     /// Tells the peer that requests from stream `id` on are not served here.
     pub(crate) fn send_goaway(&mut self, id: u64) -> bool {
+        self.acks.wrote();
         match self.h3.as_mut() {
             Some(h3) => h3.send_goaway(&mut self.quic, id).is_ok(),
             None => false,
@@ -482,6 +542,7 @@ impl Session {
             interval.is_some_and(|interval| now.saturating_duration_since(self.heard) >= interval);
         if quiet && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
+            self.acks.wrote();
             let _ = self.quic.send_ack_eliciting();
         }
     }

@@ -168,7 +168,10 @@ impl Exchange {
 
     /// The whole request could be sent again: nothing of its body was read.
     pub(crate) fn can_restart(&self) -> bool {
-        self.request.moved == 0 && !self.head_begun && matches!(self.response_head, Head::Awaited)
+        self.request.moved == 0
+            && !self.request.stopped
+            && !self.head_begun
+            && matches!(self.response_head, Head::Awaited)
     }
 
     /// How it ended, if nothing went wrong on the way.

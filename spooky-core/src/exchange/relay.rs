@@ -53,7 +53,13 @@ pub(crate) fn take_turn(
         Ok(len) => len,
         Err(StreamError::Blocked) => {
             flow.readable = false;
-            return Turn::SourceDry;
+            // An empty DATA frame may come with the end: "readable", and then
+            // nothing to read.
+            return if flow.ended {
+                finish(flow, destination, destination_stream)
+            } else {
+                Turn::SourceDry
+            };
         }
         Err(StreamError::Reset(code)) => return Turn::SourceReset(code),
         Err(

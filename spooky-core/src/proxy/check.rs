@@ -16,17 +16,25 @@ impl Proxy {
     /// # Panics
     /// If something does not hold. That is a bug of this crate, whatever a peer sent.
     pub fn check_invariants(&self) {
+        self.check_exchanges();
+        self.check_downstreams();
+        self.check_backends();
+        self.check_waiting();
+        self.check_loads();
+        let timers = 1 + usize::from(self.drain.is_some());
+        let owners = self.downstreams.len() + self.backends.len() + self.exchanges.len() + timers;
+        assert_eq!(self.timers.len(), owners, "a timer for each that may wait");
+    }
+
+    fn check_exchanges(&self) {
         for id in self.exchanges.handles() {
             let exchange = self.exchanges.get(id).expect("it was just listed");
             let conn = self
                 .downstreams
                 .get(exchange.downstream)
                 .expect("an exchange has its client's connection");
-            assert_eq!(
-                conn.session.exchanges.get(&exchange.stream),
-                Some(&id),
-                "the connection knows its exchange"
-            );
+            let known = conn.session.exchanges.get(&exchange.stream);
+            assert_eq!(known, Some(&id), "the connection knows its exchange");
             assert!(
                 !conn.session.over,
                 "a connection that is over has no exchange"
@@ -37,82 +45,65 @@ impl Proxy {
                         .backends
                         .get(connection)
                         .expect("an open exchange has a backend connection");
-                    assert_eq!(
-                        backend.session.exchanges.get(&stream),
-                        Some(&id),
-                        "both ends agree"
-                    );
+                    let known = backend.session.exchanges.get(&stream);
+                    assert_eq!(known, Some(&id), "both ends agree");
                     assert_eq!(
                         exchange.charged,
                         Some(backend.backend),
-                        "a request in flight is counted"
+                        "in flight is counted"
                     );
                 }
                 State::Connecting { connection } | State::Sending { connection } => {
-                    assert!(
-                        self.backends.get(connection).is_some(),
-                        "the connection it waits for exists"
-                    );
+                    let there = self.backends.get(connection).is_some();
+                    assert!(there, "the connection it waits for exists");
                     assert!(
                         exchange.charged.is_some(),
                         "a request with a place is counted"
                     );
                 }
                 State::Queued { .. } => {
-                    assert_eq!(exchange.charged, None, "a waiting request is not in flight")
+                    assert_eq!(exchange.charged, None, "a waiting request is not in flight");
                 }
-                State::Replying => assert!(
-                    exchange.reply.is_some(),
-                    "a local reply is there to be sent"
-                ),
+                State::Replying => assert!(exchange.reply.is_some(), "a local reply is there"),
                 State::New => panic!("an exchange goes somewhere"),
             }
         }
-        let half_open = |h: &_| {
-            matches!(
-                self.downstreams.get(*h).map(|c| &c.phase),
-                Some(downstream::Phase::Handshake { .. })
-            )
-        };
-        let count = self
-            .downstreams
-            .handles()
-            .iter()
-            .filter(|h| half_open(h))
-            .count();
-        assert_eq!(self.half_open, count, "half-open connections are counted");
-        let mut carried = 0;
+    }
+
+    fn check_downstreams(&self) {
+        let (mut carried, mut half_open) = (0, 0);
         for handle in self.downstreams.handles() {
             let conn = self.downstreams.get(handle).expect("it was just listed");
             carried += conn.session.exchanges.len();
+            half_open += usize::from(matches!(conn.phase, downstream::Phase::Handshake { .. }));
+            let queued = self.to_send.contains(&ConnectionRef::Downstream(handle));
             assert!(
-                !conn.session.wants_send
-                    || self.to_send.contains(&ConnectionRef::Downstream(handle)),
-                "queued"
+                !conn.session.wants_send || queued,
+                "what wants to send is queued"
             );
         }
         assert_eq!(
             carried,
             self.exchanges.len(),
-            "every exchange is on one client's connection"
+            "each exchange is on one client's connection"
         );
+        assert_eq!(
+            self.half_open, half_open,
+            "half-open connections are counted"
+        );
+    }
+
+    fn check_backends(&self) {
         for (index, backend) in self.upstream.backends.iter().enumerate() {
             for &handle in &backend.connections {
                 let conn = self
                     .backends
                     .get(handle)
                     .expect("a listed connection exists");
-                assert!(
-                    conn.backend == index && !conn.session.over,
-                    "a listed connection is alive"
-                );
+                let alive = conn.backend == index && !conn.session.over;
+                assert!(alive, "a listed connection is alive");
             }
         }
-        self.check_waiting();
-        self.check_loads();
-        let timers = 1 + usize::from(self.drain.is_some());
-        let owners = self.downstreams.len() + self.backends.len() + self.exchanges.len() + timers;
-        assert_eq!(self.timers.len(), owners, "a timer for each that may wait");
     }
 
     /// Whoever waits stands where somebody will look; else it waits for ever.

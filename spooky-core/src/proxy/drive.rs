@@ -52,7 +52,7 @@ impl Proxy {
         let Some(session) = self.session_mut(connection) else {
             return;
         };
-        session.wants_send = false;
+        session.flushed();
         if session.is_over() && !session.over {
             // It ended while sending; its exchanges must hear of it.
             self.want_drive(connection);
@@ -80,6 +80,26 @@ impl Proxy {
             match connection {
                 ConnectionRef::Downstream(handle) => self.drive_downstream(handle, now),
                 ConnectionRef::Backend(handle) => self.drive_backend(handle, now),
+            }
+            self.settle(connection, now);
+        }
+    }
+
+    /// After its work a connection sends, or waits a little if it has nothing to
+    /// say but that it heard.
+    fn settle(&mut self, connection: ConnectionRef, now: Instant) {
+        let Some(session) = self.session_mut(connection) else {
+            return;
+        };
+        if session.wants_send {
+            return;
+        }
+        match session.hold_send(now) {
+            None => self.want_send(connection),
+            Some(until) => {
+                let timer = session.timer;
+                let deadline = io::earliest(Some(until), session.timeout(now)).unwrap_or(until);
+                self.timers.arm(timer, deadline);
             }
         }
     }
@@ -227,7 +247,7 @@ impl Proxy {
             }
             // What follows the last byte read comes with another poll.
             Turn::SourceDry => self.want_drive(ConnectionRef::Backend(source)),
-            Turn::Blocked => self.want_send(ConnectionRef::Backend(source)),
+            Turn::Blocked => {}
             Turn::Finished => {
                 self.want_drive(ConnectionRef::Backend(source));
                 self.response_finished(id, now);
@@ -365,7 +385,7 @@ impl Proxy {
                 self.want_send(ConnectionRef::Downstream(source));
             }
             Turn::SourceDry => self.want_drive(ConnectionRef::Downstream(source)),
-            Turn::Blocked => self.want_send(ConnectionRef::Downstream(source)),
+            Turn::Blocked => {}
             Turn::Finished => {
                 self.want_drive(ConnectionRef::Downstream(source));
                 self.request_finished(id, now);

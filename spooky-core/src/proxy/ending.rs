@@ -57,14 +57,35 @@ impl Proxy {
         // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
         let detail = Some(format!("code {stream_code:#x}").into());
         if stream_code == code::REQUEST_REJECTED {
-            self.retry_or_fail(id, Reason::BackendReset, detail, now);
+            self.retry_elsewhere(id, Reason::BackendReset, detail, now);
         } else {
             self.fail(id, Reason::BackendReset, detail, now);
         }
     }
 
-    /// The backend surely did not act on the request: it may go to another, once.
-    pub(super) fn retry_or_fail(
+    /// The backend surely did not act on the request: it may go to another
+    /// backend, once, or where there is none over another connection to the same.
+    pub(super) fn retry_anywhere(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
+        let here = exchange.charged;
+        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || here.is_none() {
+            self.fail(id, reason, detail, now);
+            return;
+        }
+        self.retry(id, here, now);
+    }
+
+    /// The backend surely did not act on the request: it may go to another
+    /// backend, once. The same would answer the same.
+    pub(super) fn retry_elsewhere(
         &mut self,
         id: Handle,
         reason: Reason,
@@ -80,6 +101,10 @@ impl Proxy {
             self.fail(id, reason, detail, now);
             return;
         }
+        self.retry(id, here, now);
+    }
+
+    fn retry(&mut self, id: Handle, here: Option<usize>, now: Instant) {
         self.counters.requests_retried += 1;
         self.detach(id, now);
         if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -104,7 +129,7 @@ impl Proxy {
         exchange.reason = Some(reason);
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
-            self.reset_client(id, now);
+            self.reset_client(id, code::INTERNAL_ERROR, now);
             return;
         }
         let to_head = exchange.is_head_request();
@@ -140,16 +165,16 @@ impl Proxy {
         if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.reason.get_or_insert(Reason::HeadUnsendable);
         }
-        self.reset_client(id, now);
+        self.reset_client(id, code::INTERNAL_ERROR, now);
     }
 
-    pub(super) fn reset_client(&mut self, id: Handle, now: Instant) {
+    pub(super) fn reset_client(&mut self, id: Handle, stream_code: u64, now: Instant) {
         let Some(exchange) = self.exchanges.get(id) else {
             return;
         };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.abort(stream, code::INTERNAL_ERROR);
+            conn.session.abort(stream, stream_code);
         }
         self.finish(id, Outcome::Reset, now);
     }
@@ -162,6 +187,8 @@ impl Proxy {
         };
         let state = std::mem::replace(&mut exchange.state, State::New);
         let charged = exchange.charged.take();
+        // It may stand in the queue of a connection that it leaves.
+        exchange.request.queued = false;
         let complete = exchange.request.finished && exchange.response.ended;
         match state {
             State::New | State::Replying => {}
@@ -325,7 +352,7 @@ impl Proxy {
         }
         for id in heads {
             // Nothing of these was sent.
-            self.retry_or_fail(id, Reason::BackendGone, None, now);
+            self.retry_anywhere(id, Reason::BackendGone, None, now);
         }
         self.serve_queue(backend, now);
         self.want_send(ConnectionRef::Backend(handle));
@@ -346,7 +373,7 @@ impl Proxy {
             else {
                 return;
             };
-            self.retry_or_fail(id, reason, detail.clone(), now);
+            self.retry_elsewhere(id, reason, detail.clone(), now);
         }
     }
 
@@ -358,7 +385,7 @@ impl Proxy {
         };
         let Some(mut session) = session else { return };
         self.timers.remove(session.timer);
-        while let Some(id) = session.quic_mut().retired_scid_next() {
+        while let Some(id) = session.next_retired_id() {
             self.routes.remove(&id);
         }
         for id in session.quic().source_ids() {

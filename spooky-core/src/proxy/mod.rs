@@ -292,7 +292,7 @@ impl Proxy {
         }
     }
 
-    /// Queues a connection for reading and moving, and for sending after that.
+    /// Queues a connection for reading and moving, and for sending what comes of it.
     fn want_drive(&mut self, connection: ConnectionRef) {
         let Some(session) = self.session_mut(connection) else {
             return;
@@ -300,7 +300,6 @@ impl Proxy {
         if !std::mem::replace(&mut session.wants_drive, true) {
             self.to_drive.push_back(connection);
         }
-        self.want_send(connection);
     }
 
     /// Queues a connection for sending.

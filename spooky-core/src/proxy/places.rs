@@ -257,7 +257,7 @@ impl Proxy {
             .into_iter()
             .filter(|(stream, _)| *stream >= id);
         for (_, exchange) in refused {
-            self.retry_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
+            self.retry_anywhere(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
         }
         self.close_if_done(handle);
     }

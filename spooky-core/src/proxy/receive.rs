@@ -84,7 +84,10 @@ impl Proxy {
                     return;
                 };
                 conn.session.receive(data, from, to, now);
-                while let Some(retired) = conn.session.quic_mut().retired_scid_next() {
+                if from != conn.client {
+                    conn.client = conn.session.peer();
+                }
+                while let Some(retired) = conn.session.next_retired_id() {
                     self.routes.remove(&retired);
                 }
             }

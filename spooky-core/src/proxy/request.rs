@@ -28,13 +28,7 @@ impl Proxy {
         if conn.session.is_buried(stream) {
             return;
         }
-        if conn.goaway.is_some_and(|id| stream >= id) {
-            // RFC 9114 section 5.2: requests from the GOAWAY's id on are refused
-            // in a way that says nothing was done, so the client may try elsewhere.
-            conn.session.abort(stream, code::REQUEST_REJECTED);
-            conn.session.bury(stream);
-            return;
-        }
+        let refused = conn.goaway.is_some_and(|id| stream >= id);
         conn.next_stream = conn.next_stream.max(stream + 4);
         let ended = conn.session.is_read(stream);
         let client = conn.client;
@@ -47,7 +41,12 @@ impl Proxy {
         self.timers.set_owner(timer, Owner::Exchange(id));
         conn.session.exchanges.insert(stream, id);
         self.counters.requests += 1;
-        match RequestHead::parse(list, self.setup.config().limits.header_bytes) {
+        let parsed = RequestHead::parse(list, self.setup.config().limits.header_bytes);
+        if refused {
+            self.reject(id, parsed.ok(), now);
+            return;
+        }
+        match parsed {
             Ok(head) => self.accept_request(id, head, now),
             Err(HeadError::TooLarge) => self.fail(id, Reason::RequestHeadTooLarge, None, now),
             Err(HeadError::Connect) => self.fail(id, Reason::ConnectRefused, None, now),
@@ -55,6 +54,17 @@ impl Proxy {
                 self.fail(id, Reason::BadRequest, Some(text.into()), now)
             }
         }
+    }
+
+    /// RFC 9114 section 5.2: a request from the GOAWAY's id on is refused in a way
+    /// that says that nothing was done, so the client may try elsewhere.
+    fn reject(&mut self, id: Handle, head: Option<RequestHead>, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        exchange.head = head;
+        exchange.reason = Some(Reason::Draining);
+        self.reset_client(id, code::REQUEST_REJECTED, now);
     }
 
     fn accept_request(&mut self, id: Handle, head: RequestHead, now: Instant) {

@@ -41,6 +41,7 @@ impl Proxy {
             ConnectionRef::Backend(handle) => self.backend_timeout(handle, now),
         }
         self.want_drive(connection);
+        self.want_send(connection);
     }
 
     fn backend_timeout(&mut self, handle: Handle, now: Instant) {
@@ -190,7 +191,7 @@ impl Proxy {
         for id in self.exchanges.handles() {
             if let Some(exchange) = self.exchanges.get_mut(id) {
                 exchange.reason = Some(Reason::Draining);
-                self.reset_client(id, now);
+                self.reset_client(id, code::INTERNAL_ERROR, now);
             }
         }
         for handle in self.downstreams.handles() {

@@ -1,0 +1,5 @@
+//! What holds of the workspace itself, whatever the code does.
+
+mod features;
+mod purity;
+mod workspace;
