@@ -35,9 +35,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn client(slow: bool) -> Self {
+    pub(crate) fn client(local: SocketAddr, slow: bool) -> Self {
         let scid = quiche::ConnectionId::from_ref(&[0xc1; 16]);
-        let (local, remote) = (settings::CLIENT, settings::LISTENER);
+        let remote = settings::LISTENER;
         let quic = settings::with_peer_config(|config| {
             quiche::connect(Some("fuzz.test"), &scid, local, remote, config)
         });

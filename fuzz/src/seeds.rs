@@ -2,6 +2,7 @@
 
 use crate::peer::Peer;
 use crate::script::Switches;
+use crate::settings;
 
 /// Named inputs, as kept in `corpus/proxy_datagrams`. First flights are new each
 /// time: they hold the client's random numbers.
@@ -86,7 +87,7 @@ fn script(switches: u8, operations: &[&[u8]]) -> Vec<u8> {
 
 /// A first flight of a real client, as it is on the wire here, from either address.
 fn first_flight(code: u8) -> Vec<u8> {
-    let mut client = Peer::client(false);
+    let mut client = Peer::client(settings::CLIENT, false);
     client.work();
     let mut out = vec![0];
     for data in client.pending {

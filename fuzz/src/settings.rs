@@ -17,6 +17,8 @@ pub(crate) const LISTENER: SocketAddr = address(203, 1, 443);
 pub(crate) const CLIENT: SocketAddr = address(198, 1, 50_000);
 /// Where the client may turn up too, and where a second one may be.
 pub(crate) const OTHER_CLIENT: SocketAddr = address(198, 2, 50_001);
+/// A client of good will, who comes when all is over.
+pub(crate) const NEIGHBOUR: SocketAddr = address(198, 3, 50_002);
 /// The backend that answers.
 pub(crate) const BACKEND: SocketAddr = address(192, 1, 443);
 /// The backend that never does.

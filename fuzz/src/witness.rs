@@ -8,7 +8,9 @@ use spooky_core::io::{Event, SocketId, Transmit};
 use spooky_core::observe::{Outcome, Record, Snapshot};
 use spooky_core::pump::{Io, Sent};
 
-use crate::settings::{BACKEND, BACKEND_SOCKETS, CLIENT, LISTENER, OTHER_CLIENT, SILENT_BACKEND};
+use crate::settings::{
+    BACKEND, BACKEND_SOCKETS, CLIENT, LISTENER, NEIGHBOUR, OTHER_CLIENT, SILENT_BACKEND,
+};
 
 /// Transmits of one turn: far beyond the windows of all connections together.
 const TRANSMITS: usize = 20_000;
@@ -162,7 +164,7 @@ impl Io for Witness {
 }
 
 fn is_client(address: SocketAddr) -> bool {
-    address == CLIENT || address == OTHER_CLIENT
+    [CLIENT, OTHER_CLIENT, NEIGHBOUR].contains(&address)
 }
 
 /// The listener talks to clients, the other sockets to backends, each as itself.

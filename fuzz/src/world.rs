@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::requests;
 use crate::script::{Operation, Side, Switches};
 use crate::settings::{
-    self, BACKEND, BACKEND_SOCKETS, CLIENT, LISTENER, OTHER_CLIENT, SILENT_BACKEND,
+    self, BACKEND, BACKEND_SOCKETS, CLIENT, LISTENER, NEIGHBOUR, OTHER_CLIENT, SILENT_BACKEND,
 };
 use crate::witness::{Outgoing, Witness};
 
@@ -21,7 +21,11 @@ use crate::witness::{Outgoing, Witness};
 const SPAN: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Kept of [`SPAN`] for the drain at the end.
-const RESERVE: Duration = Duration::from_secs(60);
+const RESERVE: Duration = Duration::from_secs(10 * 60);
+
+/// More than the deadlines of a request together: its place in a queue, two
+/// handshakes, the response's head.
+const PATIENCE: Duration = Duration::from_secs(2 * 60);
 
 /// Rounds in which a handshake on a network that loses nothing is surely done.
 const HANDSHAKE: u8 = 8;
@@ -40,6 +44,7 @@ pub(crate) struct World {
     pump: Pump,
     witness: Witness,
     client: Peer,
+    neighbour: Option<Peer>,
     backend: Backend,
     start: Instant,
     now: Instant,
@@ -54,7 +59,8 @@ impl World {
             proxy: proxy(switches.tight(), start),
             pump: Pump::new(),
             witness: Witness::new(segments, start),
-            client: Peer::client(switches.slow_client()),
+            client: Peer::client(CLIENT, switches.slow_client()),
+            neighbour: None,
             backend: Backend::new(switches.slow_backend()),
             start,
             now: start,
@@ -142,8 +148,35 @@ impl World {
         }
     }
 
+    /// Whatever the others did, a client of good will is answered: by the backend,
+    /// or by Spooky with a reason, once its deadlines have passed.
+    fn serve_neighbour(&mut self) {
+        if self.witness.draining {
+            return;
+        }
+        self.neighbour = Some(Peer::client(NEIGHBOUR, false));
+        self.relay(HANDSHAKE);
+        let neighbour = self.neighbour.as_mut().expect("it has just come");
+        assert!(neighbour.is_established(), "a neighbour gets in");
+        requests::send(neighbour, 0);
+        let patience = self.now + PATIENCE;
+        loop {
+            self.relay(HANDSHAKE);
+            let neighbour = self.neighbour.as_mut().expect("it has just come");
+            if !neighbour.take_heads().is_empty() {
+                return;
+            }
+            let timeout = self.proxy.poll_timeout();
+            let then = timeout.expect("a request that waits has a deadline");
+            assert!(then <= patience, "a neighbour waits in vain");
+            self.now = then;
+            self.fire();
+        }
+    }
+
     /// Drains, and looks whether everything was given back in time.
     pub(crate) fn end(mut self) -> Counters {
+        self.serve_neighbour();
         let left = Duration::from_secs(1);
         self.drain(left);
         self.settle();
@@ -237,6 +270,7 @@ impl World {
                 self.arrive(SocketId::LISTENER, CLIENT, LISTENER, None, &data);
                 moved = true;
             }
+            moved |= self.bring_neighbour();
             self.backend.work();
             while let Some((data, to)) = self.backend.next() {
                 self.arrive(socket_at(to), BACKEND, to, None, &data);
@@ -253,8 +287,24 @@ impl World {
         }
     }
 
+    fn bring_neighbour(&mut self) -> bool {
+        let Some(neighbour) = self.neighbour.as_mut() else {
+            return false;
+        };
+        neighbour.work();
+        let pending: Vec<Vec<u8>> = neighbour.pending.drain(..).collect();
+        for data in &pending {
+            self.arrive(SocketId::LISTENER, NEIGHBOUR, LISTENER, None, data);
+        }
+        !pending.is_empty()
+    }
+
     fn carry(&mut self, mut outgoing: Outgoing) {
-        if outgoing.socket == SocketId::LISTENER {
+        if outgoing.to == NEIGHBOUR {
+            if let Some(neighbour) = self.neighbour.as_mut() {
+                neighbour.receive(&mut outgoing.data);
+            }
+        } else if outgoing.socket == SocketId::LISTENER {
             self.client.receive(&mut outgoing.data);
         } else if outgoing.to == BACKEND && !self.switches.no_backend() {
             let socket = BACKEND_SOCKETS
