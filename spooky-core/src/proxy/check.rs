@@ -144,6 +144,12 @@ impl Proxy {
         }
         for handle in self.backends.handles() {
             let conn = self.backends.get(handle).expect("it was just listed");
+            let sending = State::Sending { connection: handle };
+            let sends = |h: &Handle| self.exchanges.get(*h).is_some_and(|e| e.state == sending);
+            assert!(
+                conn.session.heads.iter().all(sends),
+                "who left stands in no line"
+            );
             let Phase::Handshake { waiting, .. } = &conn.phase else {
                 continue;
             };

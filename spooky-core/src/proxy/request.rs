@@ -200,6 +200,11 @@ impl Proxy {
         }
         exchange.state = State::New;
         self.set_deadline(id, None);
+        // When its time is up it still stands in line; those behind it may fit.
+        if let Some(conn) = self.backends.get_mut(connection) {
+            conn.session.heads.retain(|&h| h != id);
+        }
+        self.want_drive(ConnectionRef::Backend(connection));
         match self.open_connection(backend, now) {
             Some(fresh) => self.wait_for_handshake(id, fresh),
             None => self.fail(id, Reason::HeadUnsendable, None, now),
