@@ -77,7 +77,9 @@ impl Backend {
         self.peers.iter_mut().find_map(with)
     }
 
+    /// What it had to say goes nowhere.
     pub(crate) fn lose(&mut self) {
+        self.work();
         for peer in &mut self.peers {
             peer.pending.clear();
         }

@@ -64,6 +64,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
                 &[&[12, 1], &[14, 1], &[17, 1], &[14, 1], &[16, 0], &[14, 4]],
             ),
         ),
+        ("blocked-requests", blocked(on, 0x83, [17, 1])),
+        ("blocked-answers", blocked(on, 0x01, [16, 1])),
         ("frames", frames(on)),
         ("raw-answers", raw_answers(on)),
         ("reset-beyond-window", reset_beyond_window(on)),
@@ -148,6 +150,22 @@ fn silent() -> Vec<u8> {
             &[18, 9],
         ],
     )
+}
+
+/// A long body whose acknowledgements get lost fills a congestion window. Heads
+/// that come then wait for room, until one is cancelled, and time passes.
+fn blocked(switches: u8, kind: u8, lose: [u8; 2]) -> Vec<u8> {
+    let mut out = script(switches, &[&[12, 3], &[14, 8], &[12, kind]]);
+    for _ in 0..12 {
+        out.extend([14, 1]);
+        out.extend(lose);
+    }
+    for ask in [0x00, 0x0c, 0xb0] {
+        out.extend([12, ask, 14, 1]);
+        out.extend(lose);
+    }
+    out.extend([10, 8, 0, 12, 14, 1, 18, 8, 14, 8, 18, 9]);
+    out
 }
 
 /// A request of the client's, frame by frame, and frames that change its mind.

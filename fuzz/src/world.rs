@@ -370,7 +370,10 @@ impl World {
 
     fn lose(&mut self, side: Side, from: bool) {
         match (side, from) {
-            (Side::Client, true) => self.client.pending.clear(),
+            (Side::Client, true) => {
+                self.client.work();
+                self.client.pending.clear();
+            }
             (Side::Backend, true) => self.backend.lose(),
             (_, false) => {
                 let lost =
