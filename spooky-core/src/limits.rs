@@ -37,6 +37,10 @@ pub const FIELD_SECTION_BYTES: u64 = 128 * 1024;
 /// whatever the window still promises.
 pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
 
+/// A client that was told to leave is not hung up on before this: a few round
+/// trips, for the GOAWAY to arrive and for requests that it crossed.
+pub const GOODBYE: Duration = Duration::from_millis(200);
+
 /// UDP payload that we send at most, and that every segment of a batch has.
 /// 1350 passes over nearly every path; the peer's own limit and path MTU
 /// discovery lower it.
@@ -91,3 +95,13 @@ pub const ACK_HOLD: Duration = Duration::from_millis(5);
 /// and allows more where the peer's window does not depend on it, as here, where
 /// moving bodies are never held.
 pub const ACK_DATAGRAMS: u32 = 10;
+
+/// Addresses that a client's connection may be known by, the first among them.
+///
+/// quiche bounds them by our limit of connection ids, and cannot free one whose
+/// client gave no spare ids (browsers use none): so this is how often a NAT may
+/// give such a client another port. Each costs a few kilobytes, and only when used.
+pub const CLIENT_PATHS: u64 = 32;
+
+/// The same for a connection to a backend, which moves only if the backend does.
+pub const BACKEND_PATHS: u64 = 4;

@@ -73,6 +73,8 @@ pub(crate) struct Session {
     /// written: heads go out whole or never, and bodies would eat every bit of
     /// window as it opens.
     pub(crate) heads: VecDeque<Handle>,
+    /// Whose head was tried last and did not fit, and the room there was.
+    blocked_head: Option<(Handle, usize)>,
     /// Streams we are done with, until quiche is: then h3 must forget them too.
     buried: Vec<u64>,
     pub(crate) socket: SocketId,
@@ -136,6 +138,7 @@ impl Session {
             exchanges: FxHashMap::default(),
             ready: VecDeque::new(),
             heads: VecDeque::new(),
+            blocked_head: None,
             buried: Vec::new(),
             socket,
             local,
@@ -177,6 +180,9 @@ impl Session {
             self.heard = now;
             self.silent_probes = 0;
         }
+        // Nobody needs them, and quiche keeps each until it is taken: a client
+        // that alternates between two ports would fill the memory.
+        while self.quic.path_event_next().is_some() {}
     }
 
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
@@ -230,12 +236,6 @@ impl Session {
         self.quic.retired_scid_next()
     }
 
-    /// The peer's address on the path in use.
-    pub(crate) fn peer(&self) -> SocketAddr {
-        let active = self.quic.path_stats().find(|path| path.active);
-        active.map_or(self.peer, |path| path.peer_addr)
-    }
-
     /// `None` to send now, or until when that can wait.
     pub(crate) fn hold_send(&mut self, now: Instant) -> Option<Instant> {
         if self.h3.is_none() || self.is_over() {
@@ -252,6 +252,14 @@ impl Session {
 
     pub(crate) fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Where the peer is, as far as its packets told.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.quic
+            .path_stats()
+            .find(|path| path.active)
+            .map(|path| path.peer_addr)
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
@@ -391,23 +399,73 @@ impl Session {
         Ok(())
     }
 
-    /// After a request's head was refused for want of room: true if nothing is
-    /// in flight, so that no acknowledgement will ever make more.
-    pub(crate) fn is_request_hopeless(&mut self) -> bool {
-        self.is_response_hopeless(self.next_request)
+    /// Notes that the head of `id` found too little room on `stream`.
+    pub(crate) fn note_blocked(&mut self, id: Handle, stream: u64) {
+        self.blocked_head = self.capacity(stream).ok().map(|room| (id, room));
     }
 
-    /// The same for a head on `stream`.
+    /// The same where the head opens its stream.
+    pub(crate) fn note_blocked_request(&mut self, id: Handle) {
+        self.note_blocked(id, self.next_request);
+    }
+
+    /// The head of `id` found too little room on `stream`, and there is no more
+    /// now, but there may be.
     ///
-    /// quiche offers the congestion window less what is in flight. When the offer
-    /// is the whole window and was still too small, waiting does not help.
-    pub(crate) fn is_response_hopeless(&mut self, stream: u64) -> bool {
-        let Some(window) = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd) else {
+    /// Trying in vain is not free: where the peer's flow control is what lacks,
+    /// quiche says DATA_BLOCKED each time, and the acknowledgement of that would
+    /// lead to the next try, for as long as the peer grants nothing.
+    pub(crate) fn is_still_blocked(&mut self, id: Handle, stream: u64) -> bool {
+        let Some((waits, before)) = self.blocked_head else {
             return false;
         };
-        self.quic
-            .stream_capacity(stream)
-            .is_ok_and(|capacity| capacity >= window)
+        waits == id
+            && self.capacity(stream).is_ok_and(|room| room <= before)
+            && !self.is_response_hopeless(stream)
+    }
+
+    /// The same where the head opens its stream.
+    pub(crate) fn is_request_still_blocked(&mut self, id: Handle) -> bool {
+        self.is_still_blocked(id, self.next_request)
+    }
+
+    /// Another head takes the place of one that waits: it may fit.
+    pub(crate) fn forget_blocked(&mut self) {
+        self.blocked_head = None;
+    }
+
+    /// After a request's head was refused for want of room: true if no
+    /// acknowledgement will ever make more.
+    pub(crate) fn is_request_hopeless(&mut self) -> bool {
+        let limit = self
+            .quic
+            .peer_transport_params()
+            .map(|p| p.initial_max_stream_data_bidi_remote);
+        self.is_hopeless(self.next_request, limit)
+    }
+
+    /// The same for a response's head on `stream`.
+    pub(crate) fn is_response_hopeless(&mut self, stream: u64) -> bool {
+        let limit = self
+            .quic
+            .peer_transport_params()
+            .map(|p| p.initial_max_stream_data_bidi_local);
+        self.is_hopeless(stream, limit)
+    }
+
+    /// quiche offers the congestion window less what is in flight, or what is left
+    /// of the stream's window if that is less. When the offer is either window
+    /// whole and was still too small, waiting does not help: nothing is in flight,
+    /// or the peer has nothing to read that would make it grant more. And waiting
+    /// would hold up everybody else on the connection.
+    fn is_hopeless(&mut self, stream: u64, stream_window: Option<u64>) -> bool {
+        let Ok(offer) = self.quic.stream_capacity(stream) else {
+            return false;
+        };
+        // A window of 0 is a peer that grants credit stream by stream.
+        let whole_stream = stream_window.is_some_and(|window| window > 0 && offer as u64 >= window);
+        let congestion = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd);
+        whole_stream || congestion.is_some_and(|window| offer >= window)
     }
 
     /// Ends both directions of `stream` with `code`, as far as they are open.

@@ -16,6 +16,9 @@ pub(crate) struct Connection {
     pub(crate) next_stream: u64,
     /// Requests from this stream on are refused: GOAWAY was sent.
     pub(crate) goaway: Option<u64>,
+    /// Not closed before, so that the GOAWAY arrives, and what crossed it on the
+    /// way is refused with a word that lets the client try elsewhere.
+    pub(crate) lingers: Option<Instant>,
 }
 
 /// How far a client's connection has come.
@@ -33,7 +36,7 @@ impl Connection {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Handshake { deadline, .. } => Some(deadline),
-            Phase::Open => None,
+            Phase::Open => self.lingers,
         }
     }
 }

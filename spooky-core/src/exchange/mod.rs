@@ -42,6 +42,18 @@ pub(crate) enum State {
     Replying,
 }
 
+impl State {
+    /// The connection to a backend, if the exchange is with one.
+    pub(crate) fn connection(self) -> Option<Handle> {
+        match self {
+            State::New | State::Queued { .. } | State::Replying => None,
+            State::Connecting { connection }
+            | State::Sending { connection }
+            | State::Open { connection, .. } => Some(connection),
+        }
+    }
+}
+
 /// One direction of an exchange's body.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
@@ -111,6 +123,8 @@ pub(crate) struct Exchange {
     pub(crate) charged: Option<usize>,
     pub(crate) backend: Option<Arc<str>>,
     pub(crate) attempts: u32,
+    /// The connection that rejected it.
+    pub(crate) avoid: Option<Handle>,
     /// A fresh backend connection was tried because the head did not fit.
     pub(crate) refreshed: bool,
     pub(crate) status: Option<u16>,
@@ -150,6 +164,7 @@ impl Exchange {
             charged: None,
             backend: None,
             attempts: 0,
+            avoid: None,
             refreshed: false,
             status: None,
             reason: None,

@@ -259,11 +259,10 @@ fn check_fields<P: Pseudo>(
 
 /// RFC 9114 section 4.2: names are tokens (RFC 9110 section 5.6.2) in lower case.
 fn check_name(name: &[u8]) -> Result<(), HeadError> {
-    if !is_token(name) {
-        return Err(HeadError::Malformed("field name is not a token"));
-    }
-    if name.iter().any(u8::is_ascii_uppercase) {
-        return Err(HeadError::Malformed("upper case in a field name"));
+    if name.is_empty() || !all(name, NAME) {
+        return Err(HeadError::Malformed(
+            "field name is not a token in lower case",
+        ));
     }
     Ok(())
 }
@@ -271,7 +270,7 @@ fn check_name(name: &[u8]) -> Result<(), HeadError> {
 /// RFC 9114 section 10.3 forbids CR, LF and NUL; RFC 9110 section 5.5 the other
 /// controls but HTAB, and white space at either end.
 fn check_value(value: &[u8]) -> Result<(), HeadError> {
-    if value.iter().any(|&b| (b < 0x20 && b != b'\t') || b == 0x7f) {
+    if !all(value, VALUE) {
         return Err(HeadError::Malformed("forbidden byte in a field value"));
     }
     let blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
@@ -348,8 +347,45 @@ fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
 }
 
 fn is_token(bytes: &[u8]) -> bool {
-    let tchar = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !bytes.is_empty() && bytes.iter().all(tchar)
+    !bytes.is_empty() && all(bytes, NAME | UPPER)
+}
+
+/// What a byte may be part of, as bits.
+const CLASS: [u8; 256] = classes();
+const NAME: u8 = 1;
+const UPPER: u8 = 2;
+const VALUE: u8 = 4;
+
+/// Every byte belongs to one of `classes`. A look-up a byte, and no branch: this
+/// runs over all bytes of all heads.
+fn all(bytes: &[u8], classes: u8) -> bool {
+    bytes.iter().fold(true, |good, &b| {
+        good & (CLASS[usize::from(b)] & classes != 0)
+    })
+}
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let mut class = 0;
+        if byte.is_ascii_uppercase() {
+            class |= UPPER;
+        }
+        // RFC 9110 section 5.6.2: tchar.
+        let sign = matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() || sign {
+            class |= NAME;
+        }
+        if byte == b'\t' || (byte >= 0x20 && byte != 0x7f) {
+            class |= VALUE;
+        }
+        table[byte as usize] = class;
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
 }
 
 #[cfg(test)]
@@ -492,6 +528,18 @@ mod tests {
         assert!(response(&[(":status", "200"), (":path", "/")]).is_err());
         assert!(check_trailers(&headers(&[("grpc-status", "0")]), 1024).is_ok());
         assert!(check_trailers(&headers(&[(":status", "200")]), 1024).is_err());
+    }
+
+    #[test]
+    fn bytes_are_classed_as_the_rfcs_say() {
+        for byte in 0..=u8::MAX {
+            let tchar = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(&[byte]), tchar, "{byte:#x}");
+            let name = tchar && !byte.is_ascii_uppercase();
+            assert_eq!(check_name(&[byte]).is_ok(), name, "{byte:#x}");
+            let value = !(byte < 0x20 && byte != b'\t') && byte != 0x7f;
+            assert_eq!(check_value(&[b'a', byte, b'a']).is_ok(), value, "{byte:#x}");
+        }
     }
 
     fn request(extra: &[(&str, &str)]) -> Result<RequestHead, HeadError> {

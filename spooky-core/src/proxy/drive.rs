@@ -59,7 +59,10 @@ impl Proxy {
             return;
         }
         if session.is_closed() {
-            self.free(connection);
+            // Responses may still be read from it.
+            if session.exchanges.is_empty() {
+                self.free(connection);
+            }
             return;
         }
         let timer = session.timer;
@@ -134,7 +137,7 @@ impl Proxy {
         if conn.session.is_over() {
             self.downstream_over(handle, now);
         } else if self.drain.is_some() {
-            self.drain_downstream(handle);
+            self.drain_downstream(handle, now);
         }
     }
 
@@ -282,7 +285,9 @@ impl Proxy {
         };
         conn.session.sweep();
         let backend = conn.backend;
-        if conn.session.is_over() {
+        if conn.session.over {
+            self.end_dry(handle, now);
+        } else if conn.session.is_over() {
             self.backend_over(handle, false, now);
         } else if self.upstream.backends[backend].queue.len() > 0 {
             self.serve_queue(backend, now);

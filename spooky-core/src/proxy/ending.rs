@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::Proxy;
 use crate::backend::{self, connect_failure};
 use crate::downstream::Phase;
-use crate::exchange::{Head, State};
+use crate::exchange::{Exchange, Head, State};
 use crate::http::LocalReply;
 use crate::io::{Event, Handle};
 use crate::limits;
@@ -57,59 +57,56 @@ impl Proxy {
         // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
         let detail = Some(format!("code {stream_code:#x}").into());
         if stream_code == code::REQUEST_REJECTED {
-            self.retry_elsewhere(id, Reason::BackendReset, detail, now);
+            // The same backend may take it on another connection: backends reject
+            // what comes after their GOAWAY, which may arrive later than the rejection.
+            if let Some(exchange) = self.exchanges.get_mut(id) {
+                exchange.avoid = exchange.state.connection();
+            }
+            self.restart_or_fail(id, Reason::BackendReset, detail, now);
         } else {
             self.fail(id, Reason::BackendReset, detail, now);
         }
     }
 
-    /// The backend surely did not act on the request: it may go to another
-    /// backend, once, or where there is none over another connection to the same.
-    pub(super) fn retry_anywhere(
+    /// The backend is not to be had, and surely did not act on the request: it
+    /// goes to another one, if there is one.
+    pub(super) fn retry_or_fail(
         &mut self,
         id: Handle,
         reason: Reason,
         detail: Option<Box<str>>,
         now: Instant,
     ) {
-        let Some(exchange) = self.exchanges.get(id) else {
-            return;
-        };
-        let here = exchange.charged;
-        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || here.is_none() {
-            self.fail(id, reason, detail, now);
-            return;
-        }
-        self.retry(id, here, now);
-    }
-
-    /// The backend surely did not act on the request: it may go to another
-    /// backend, once. The same would answer the same.
-    pub(super) fn retry_elsewhere(
-        &mut self,
-        id: Handle,
-        reason: Reason,
-        detail: Option<Box<str>>,
-        now: Instant,
-    ) {
-        let Some(exchange) = self.exchanges.get(id) else {
-            return;
-        };
-        let here = exchange.charged;
+        let here = self.exchanges.get(id).and_then(|e| e.charged);
         let other = here.and_then(|b| self.upstream.pick_other(b, &mut self.rng, now));
-        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() || other.is_none() {
+        if other.is_some() {
+            self.restart_or_fail(id, reason, detail, now);
+        } else {
+            self.fail(id, reason, detail, now);
+        }
+    }
+
+    /// The backend surely did not act on the request, which begins anew, once:
+    /// at another backend if one is there, else at the same one, which is alive
+    /// and only wanted no more on this connection.
+    pub(super) fn restart_or_fail(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        if exchange.attempts >= limits::ATTEMPTS || !exchange.can_restart() {
             self.fail(id, reason, detail, now);
             return;
         }
-        self.retry(id, here, now);
-    }
-
-    fn retry(&mut self, id: Handle, here: Option<usize>, now: Instant) {
+        let here = exchange.charged;
+        exchange.request.finished = false;
         self.counters.requests_retried += 1;
         self.detach(id, now);
-        if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.request.finished = false;
-        }
         self.choose(id, here, now);
     }
 
@@ -148,6 +145,9 @@ impl Proxy {
             conn.session.stop(stream, code::NO_ERROR);
         }
         if waits && conn.session.heads.contains(&id) {
+            conn.session.forget_blocked();
+            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
+            self.want_drive(ConnectionRef::Downstream(downstream));
             return;
         }
         if conn.session.heads.is_empty() {
@@ -234,15 +234,12 @@ impl Proxy {
         if let Some(backend) = charged {
             self.shared.backends[backend].requests.sub();
         }
-        if let State::Connecting { connection }
-        | State::Sending { connection }
-        | State::Open { connection, .. } = state
-        {
+        if let Some(connection) = state.connection() {
             self.left_connection(connection, now);
         }
     }
 
-    fn left_connection(&mut self, connection: Handle, now: Instant) {
+    pub(super) fn left_connection(&mut self, connection: Handle, now: Instant) {
         let Some(conn) = self.backends.get_mut(connection) else {
             return;
         };
@@ -260,7 +257,9 @@ impl Proxy {
             return;
         };
         self.timers.remove(exchange.timer);
+        let mut client = exchange.client;
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
+            client = conn.client;
             conn.session.heads.retain(|&h| h != id);
             conn.session.bury(exchange.stream);
         }
@@ -275,7 +274,7 @@ impl Proxy {
         let record = Record {
             id: exchange.id,
             started: self.wall(exchange.started),
-            client: exchange.client,
+            client,
             request: exchange.head,
             backend: exchange.backend,
             attempts: exchange.attempts,
@@ -343,6 +342,9 @@ impl Proxy {
             self.connect_failed(handle, waiting, reason, detail, now);
         }
         for (_, id) in open {
+            if self.has_more(id, handle) {
+                continue;
+            }
             let detail = if timed_out {
                 Some("the backend fell silent".into())
             } else {
@@ -352,10 +354,36 @@ impl Proxy {
         }
         for id in heads {
             // Nothing of these was sent.
-            self.retry_anywhere(id, Reason::BackendGone, None, now);
+            self.restart_or_fail(id, Reason::BackendGone, None, now);
         }
         self.serve_queue(backend, now);
         self.want_send(ConnectionRef::Backend(handle));
+    }
+
+    /// The backend's connection has ended, and there may be more of the response:
+    /// bytes that came before, or an end that was not passed on.
+    ///
+    /// A backend that leaves in good order closes when all that it sent was
+    /// acknowledged, which says nothing of a client that reads slowly.
+    fn has_more(&self, id: Handle, connection: Handle) -> bool {
+        let readable = self
+            .backends
+            .get(connection)
+            .is_some_and(|c| c.session.quic().local_error().is_none());
+        let more = |e: &Exchange| e.response.readable || e.response.ended;
+        readable && self.exchanges.get(id).is_some_and(more)
+    }
+
+    /// Ends what waits for more from a connection that has ended.
+    pub(super) fn end_dry(&mut self, connection: Handle, now: Instant) {
+        let Some(conn) = self.backends.get(connection) else {
+            return;
+        };
+        for (_, id) in conn.session.open() {
+            if !self.has_more(id, connection) {
+                self.fail(id, Reason::BackendGone, None, now);
+            }
+        }
     }
 
     fn connect_failed(
@@ -373,7 +401,7 @@ impl Proxy {
             else {
                 return;
             };
-            self.retry_elsewhere(id, reason, detail.clone(), now);
+            self.retry_or_fail(id, reason, detail.clone(), now);
         }
     }
 

@@ -24,9 +24,10 @@ enum Place {
 impl Proxy {
     /// Finds a place at `backend`, or waits for one.
     pub(super) fn find_place(&mut self, id: Handle, backend: usize, now: Instant) {
+        let avoid = self.exchanges.get(id).and_then(|e| e.avoid);
         // Those who wait already come first.
         let place = match self.upstream.backends[backend].queue.len() {
-            0 => self.take_place(backend, now),
+            0 => self.take_place(backend, avoid, now),
             _ => None,
         };
         match place {
@@ -53,7 +54,7 @@ impl Proxy {
     /// Connections are filled one after the other, oldest first, so that a few
     /// carry everything and the rest go idle; the search ends at the first with
     /// room. Only when each is full it has looked at all, 64 by default.
-    fn take_place(&mut self, backend: usize, now: Instant) -> Option<Place> {
+    fn take_place(&mut self, backend: usize, avoid: Option<Handle>, now: Instant) -> Option<Place> {
         let bounds = &self.setup.config().upstream.connections;
         if !self.shared.backends[backend]
             .requests
@@ -62,27 +63,43 @@ impl Proxy {
             return None;
         }
         let most = self.setup.config().upstream.quic.max_streams;
-        let mut handshake = None;
+        let mut crowded = None;
         for &handle in &self.upstream.backends[backend].connections {
             let Some(conn) = self.backends.get(handle) else {
                 continue;
             };
-            if conn.room(most) == 0 {
+            if conn.room(most) == 0 || Some(handle) == avoid {
                 continue;
             }
             match conn.phase {
-                Phase::Open => return Some(Place::Open(handle)),
-                Phase::Handshake { .. } => handshake = handshake.or(Some(handle)),
-                Phase::Leaving => {}
+                Phase::Open if conn.session.heads.is_empty() => return Some(Place::Open(handle)),
+                // Behind a head that waits, and may wait for the backend to read
+                // what others sent.
+                Phase::Open => crowded = crowded.or(Some(Place::Open(handle))),
+                Phase::Handshake { .. } | Phase::Leaving => {}
             }
         }
-        let place = handshake
-            .or_else(|| self.open_connection(backend, now))
-            .map(Place::Handshake);
+        let place = self
+            .handshake_with_room(backend)
+            .map(Place::Handshake)
+            .or(crowded)
+            .or_else(|| self.open_connection(backend, now).map(Place::Handshake));
         if place.is_none() {
             self.shared.backends[backend].requests.sub();
         }
         place
+    }
+
+    /// The oldest connection to `backend` that is being made and has room.
+    pub(super) fn handshake_with_room(&self, backend: usize) -> Option<Handle> {
+        let most = self.setup.config().upstream.quic.max_streams;
+        let fits = |handle: &Handle| {
+            self.backends
+                .get(*handle)
+                .is_some_and(|c| matches!(c.phase, Phase::Handshake { .. }) && c.room(most) > 0)
+        };
+        let connections = &self.upstream.backends[backend].connections;
+        connections.iter().copied().find(fits)
     }
 
     fn enqueue(&mut self, id: Handle, backend: usize, now: Instant) {
@@ -117,7 +134,7 @@ impl Proxy {
     /// Lets those who wait at `backend` go on, as far as there is room.
     pub(super) fn serve_queue(&mut self, backend: usize, now: Instant) {
         while self.upstream.backends[backend].queue.len() > 0 {
-            let Some(place) = self.take_place(backend, now) else {
+            let Some(place) = self.take_place(backend, None, now) else {
                 return;
             };
             let exchanges = &self.exchanges;
@@ -257,7 +274,7 @@ impl Proxy {
             .into_iter()
             .filter(|(stream, _)| *stream >= id);
         for (_, exchange) in refused {
-            self.retry_anywhere(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
+            self.restart_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
         }
         self.close_if_done(handle);
     }

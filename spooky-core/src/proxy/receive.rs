@@ -85,10 +85,16 @@ impl Proxy {
                 };
                 conn.session.receive(data, from, to, now);
                 if from != conn.client {
-                    conn.client = conn.session.peer();
+                    // It moved, or this is a straggler from where it was.
+                    conn.client = conn.session.peer().unwrap_or(conn.client);
                 }
+                let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
                     self.routes.remove(&retired);
+                    moved = true;
+                }
+                if moved {
+                    self.issue_spare_ids(handle);
                 }
             }
             ConnectionRef::Backend(handle) => {
@@ -169,6 +175,7 @@ impl Proxy {
             phase,
             next_stream: 0,
             goaway: None,
+            lingers: None,
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));

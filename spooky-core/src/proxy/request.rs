@@ -120,9 +120,13 @@ impl Proxy {
             let Some(conn) = self.backends.get_mut(connection) else {
                 return;
             };
-            let Some(id) = conn.session.heads.pop_front() else {
+            let Some(&id) = conn.session.heads.front() else {
                 return;
             };
+            if conn.session.is_request_still_blocked(id) {
+                return;
+            }
+            conn.session.heads.pop_front();
             if !self.try_send_head(id, connection, now) {
                 return;
             }
@@ -163,6 +167,7 @@ impl Proxy {
                     return true;
                 }
                 conn.session.heads.push_front(id);
+                conn.session.note_blocked_request(id);
                 if exchange.deadline.is_none() {
                     self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
                 }
@@ -200,15 +205,20 @@ impl Proxy {
         }
         exchange.state = State::New;
         self.set_deadline(id, None);
-        // When its time is up it still stands in line; those behind it may fit.
+        // It must not be found there when that connection ends: it would be sent
+        // again. And those behind it have their turn.
         if let Some(conn) = self.backends.get_mut(connection) {
             conn.session.heads.retain(|&h| h != id);
         }
         self.want_drive(ConnectionRef::Backend(connection));
-        match self.open_connection(backend, now) {
+        let fresh = self
+            .handshake_with_room(backend)
+            .or_else(|| self.open_connection(backend, now));
+        match fresh {
             Some(fresh) => self.wait_for_handshake(id, fresh),
             None => self.fail(id, Reason::HeadUnsendable, None, now),
         }
+        self.left_connection(connection, now);
     }
 
     pub(super) fn request_readable(&mut self, id: Handle) {

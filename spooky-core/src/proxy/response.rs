@@ -126,9 +126,14 @@ impl Proxy {
             let Some(conn) = self.downstreams.get_mut(downstream) else {
                 return;
             };
-            let Some(id) = conn.session.heads.pop_front() else {
+            let Some(&id) = conn.session.heads.front() else {
                 return;
             };
+            let stream = self.exchanges.get(id).map(|e| e.stream);
+            if stream.is_some_and(|stream| conn.session.is_still_blocked(id, stream)) {
+                return;
+            }
+            conn.session.heads.pop_front();
             if !self.try_send_response(id, now) {
                 return;
             }
@@ -173,6 +178,7 @@ impl Proxy {
                     return true;
                 }
                 conn.session.heads.push_front(id);
+                conn.session.note_blocked(id, stream);
                 if exchange.deadline.is_none() {
                     self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
                 }

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use super::{Drain, Owner, Proxy};
 use crate::backend;
+use crate::downstream::Phase;
 use crate::exchange::State;
 use crate::io::{Handle, SocketId};
+use crate::limits;
 use crate::listener::ConnectionRef;
 use crate::observe::Reason;
 use crate::session::code;
@@ -29,12 +31,9 @@ impl Proxy {
         }
         match connection {
             ConnectionRef::Downstream(handle) => {
-                let late = self
-                    .downstreams
-                    .get(handle)
-                    .and_then(|c| c.deadline())
-                    .is_some_and(|d| d <= now);
-                if late && let Some(conn) = self.downstreams.get_mut(handle) {
+                if let Some(conn) = self.downstreams.get_mut(handle)
+                    && matches!(conn.phase, Phase::Handshake { deadline, .. } if deadline <= now)
+                {
                     conn.session.close(code::NO_ERROR, b"handshake timeout");
                 }
             }
@@ -67,6 +66,8 @@ impl Proxy {
                 if self.upstream.backends[backend].connections.len() > kept || self.drain.is_some()
                 {
                     conn.session.close(code::NO_ERROR, b"");
+                    // At once: others that went idle with it must not count it.
+                    self.backend_over(handle, false, now);
                 } else {
                     conn.idle_since = now;
                 }
@@ -157,7 +158,7 @@ impl Proxy {
                 });
                 // Commands may visit everything; the data path may not.
                 for handle in self.downstreams.handles() {
-                    self.drain_downstream(handle);
+                    self.drain_downstream(handle, now);
                 }
                 for handle in self.backends.handles() {
                     self.close_if_done(handle);
@@ -167,7 +168,7 @@ impl Proxy {
     }
 
     /// Says GOAWAY once, and closes a connection that has nothing left to do.
-    pub(super) fn drain_downstream(&mut self, handle: Handle) {
+    pub(super) fn drain_downstream(&mut self, handle: Handle, now: Instant) {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
@@ -177,8 +178,10 @@ impl Proxy {
         let id = conn.next_stream;
         if conn.goaway.is_none() && conn.session.send_goaway(id) {
             conn.goaway = Some(id);
+            conn.lingers = Some(now + limits::GOODBYE);
         }
-        if conn.session.is_quiet() {
+        conn.lingers = conn.lingers.filter(|until| *until > now);
+        if conn.session.is_quiet() && conn.lingers.is_none() {
             conn.session.close(code::NO_ERROR, b"");
             self.want_drive(ConnectionRef::Downstream(handle));
         } else {

@@ -22,6 +22,7 @@ pub(crate) fn server_config(identity: &Identity, quic: &Quic) -> Result<quiche::
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
+    config.set_active_connection_id_limit(limits::CLIENT_PATHS);
     Ok(config)
 }
 
@@ -38,6 +39,7 @@ pub(crate) fn client_config(trust: &Trust, quic: &Quic) -> Result<quiche::Config
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
+    config.set_active_connection_id_limit(limits::BACKEND_PATHS);
     // Backends open no request streams toward us.
     config.set_initial_max_streams_bidi(0);
     Ok(config)
@@ -60,7 +62,6 @@ fn apply(config: &mut quiche::Config, quic: &Quic) -> Result<(), quiche::Error> 
     config.set_max_recv_udp_payload_size(limits::RECEIVE_BYTES);
     config.set_max_send_udp_payload_size(limits::DATAGRAM_BYTES);
     config.discover_pmtu(true);
-    config.set_active_connection_id_limit(4);
     // Greasing costs 3.7 kB a connection (measured).
     config.grease(false);
     Ok(())

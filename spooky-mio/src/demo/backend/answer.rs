@@ -20,6 +20,8 @@ pub(super) struct Answer {
     pub(super) announced: Option<u64>,
     pub(super) body: Body,
     pub(super) ending: Ending,
+    /// Whether GOAWAY goes out with it.
+    pub(super) leaving: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -124,6 +126,15 @@ impl Answer {
                 reading: Reading::Never,
                 ..Self::text(200, Vec::new())
             },
+            ("long", Some(len)) => Self {
+                announced: Some(len / 2),
+                ..Self::pattern(len)
+            },
+            ("broken", _) => Self::text(0, b"no status at all\n".to_vec()),
+            ("goaway", _) => Self {
+                leaving: true,
+                ..Self::text(200, format!("{id} goes away\n").into_bytes())
+            },
             _ => Self::text(404, format!("{id} knows no {path}\n{HELP}").into_bytes()),
         };
         let bodiless = method == "HEAD" || matches!(answer.status, 204 | 304);
@@ -148,6 +159,7 @@ impl Answer {
             announced: Some(text.len() as u64),
             body: Body::Text(text),
             ending: Ending::Clean,
+            leaving: false,
         }
     }
 
@@ -201,7 +213,7 @@ impl Answer {
 }
 
 const HELP: &str = "try / /head /bytes/N /slow/MS /status/CODE /headers/N /echo /count \
-                    /trailers /hints /reset/N /close/N /short/N /stall\n";
+                    /trailers /hints /reset/N /close/N /short/N /long/N /broken /stall /goaway\n";
 
 fn field(head: &[Header], name: &[u8]) -> String {
     head.iter()

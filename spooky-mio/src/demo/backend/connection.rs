@@ -9,7 +9,7 @@ use quiche::h3::{self, NameValue};
 
 use super::answer::Answer;
 use super::exchange::{Exchange, Link, Next, abandon};
-use super::{Counters, H3_REQUEST_CANCELLED};
+use super::{Counters, H3_REQUEST_CANCELLED, H3_REQUEST_REJECTED};
 
 pub(super) struct Connection {
     pub(super) quic: quiche::Connection,
@@ -27,6 +27,8 @@ pub(super) struct Connection {
     waiting: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Streams left early, whose entries in h3 we must drop by hand.
     left: Vec<u64>,
+    /// GOAWAY was sent: requests from this stream on are rejected.
+    leaving: Option<u64>,
 }
 
 /// What all connections of a backend share.
@@ -49,6 +51,7 @@ impl Connection {
             turns: VecDeque::new(),
             waiting: BinaryHeap::new(),
             left: Vec::new(),
+            leaving: None,
         }
     }
 
@@ -139,16 +142,23 @@ impl Connection {
             };
             any = true;
             match event {
-                h3::Event::Headers { list, .. } => self.headers(stream, list, site, now),
+                h3::Event::Headers { list, .. } => self.headers(stream, list, h3, site, now),
                 h3::Event::Data => self.with(stream, Exchange::handle_data),
-                h3::Event::Finished => self.with(stream, Exchange::handle_finished),
+                h3::Event::Finished => self.finished(stream, site),
                 h3::Event::Reset(code) => self.cancelled(stream, code, site),
                 h3::Event::PriorityUpdate | h3::Event::GoAway => {}
             }
         }
     }
 
-    fn headers(&mut self, stream: u64, list: Vec<h3::Header>, site: &Site<'_>, now: Instant) {
+    fn headers(
+        &mut self,
+        stream: u64,
+        list: Vec<h3::Header>,
+        h3: &mut h3::Connection,
+        site: &Site<'_>,
+        now: Instant,
+    ) {
         if let Some(exchange) = self.exchanges.get_mut(&stream) {
             exchange.handle_trailers(list);
             return;
@@ -157,11 +167,27 @@ impl Connection {
             self.abandon(stream, super::H3_MESSAGE_ERROR);
             return;
         }
+        if self.leaving.is_some_and(|first| stream >= first) {
+            // RFC 9114 section 5.2: not processed, so the client may ask elsewhere.
+            site.counters.rejected.fetch_add(1, Relaxed);
+            self.abandon(stream, H3_REQUEST_REJECTED);
+            return;
+        }
         site.counters.requests.fetch_add(1, Relaxed);
         let answer = Answer::to(&list, site.id);
+        if answer.leaving && h3.send_goaway(&mut self.quic, stream + 4).is_ok() {
+            self.leaving = Some(stream + 4);
+        }
         self.exchanges
             .insert(stream, Exchange::new(stream, answer, now));
         self.turns.push_back(stream);
+    }
+
+    fn finished(&mut self, stream: u64, site: &Site<'_>) {
+        if self.exchanges.contains_key(&stream) {
+            site.counters.ended.fetch_add(1, Relaxed);
+        }
+        self.with(stream, Exchange::handle_finished);
     }
 
     fn with(&mut self, stream: u64, what: impl FnOnce(&mut Exchange)) {

@@ -17,7 +17,10 @@
 //! | `GET /reset/N` | N bytes of twice as many, then RESET_STREAM |
 //! | `GET /close/N` | N bytes of twice as many, then CONNECTION_CLOSE |
 //! | `GET /short/N` | a `content-length` of N, half of the bytes, a clean end |
+//! | `GET /long/N` | a `content-length` of half of N, N bytes, a clean end |
+//! | `GET /broken` | a head whose `:status` is none |
 //! | `/stall` | nothing, ever; nor is the body read |
+//! | `GET /goaway` | an answer, and GOAWAY: later requests of the connection are rejected |
 //!
 //! `HEAD` gets the head alone. Bodies are never held: what is read waits for
 //! room to be written, and what is not read stops the sender.
@@ -51,6 +54,7 @@ const CID_LEN: usize = 16;
 
 /// RFC 9114 section 8.1.
 const H3_NO_ERROR: u64 = 0x100;
+const H3_REQUEST_REJECTED: u64 = 0x10b;
 const H3_REQUEST_CANCELLED: u64 = 0x10c;
 const H3_MESSAGE_ERROR: u64 = 0x10e;
 
@@ -83,6 +87,10 @@ pub struct Counts {
     pub connections: u64,
     /// Requests whose head arrived.
     pub requests: u64,
+    /// Requests that were read to a clean end.
+    pub ended: u64,
+    /// Requests rejected, because GOAWAY went before them.
+    pub rejected: u64,
     /// Requests the client gave up: RESET_STREAM or STOP_SENDING.
     pub cancelled: u64,
     /// The code of the last of these.
@@ -141,6 +149,8 @@ impl Backend {
         Counts {
             connections: counters.connections.load(Relaxed),
             requests: counters.requests.load(Relaxed),
+            ended: counters.ended.load(Relaxed),
+            rejected: counters.rejected.load(Relaxed),
             cancelled: counters.cancelled.load(Relaxed),
             last_cancel_code: counters.last_cancel_code.load(Relaxed),
         }
@@ -190,6 +200,8 @@ struct Control {
 struct Counters {
     connections: AtomicU64,
     requests: AtomicU64,
+    ended: AtomicU64,
+    rejected: AtomicU64,
     cancelled: AtomicU64,
     last_cancel_code: AtomicU64,
 }
