@@ -476,18 +476,22 @@ impl Session {
 
     /// Ends our direction of `stream` with `code`, if it is open.
     pub(crate) fn reset(&mut self, stream: u64, code: u64) {
-        self.acks.wrote();
-        let _ = self
-            .quic
-            .stream_shutdown(stream, quiche::Shutdown::Write, code);
+        self.shutdown(stream, quiche::Shutdown::Write, code);
     }
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
     pub(crate) fn stop(&mut self, stream: u64, code: u64) {
-        self.acks.wrote();
-        let _ = self
-            .quic
-            .stream_shutdown(stream, quiche::Shutdown::Read, code);
+        self.shutdown(stream, quiche::Shutdown::Read, code);
+    }
+
+    /// Nothing is said about streams once the connection is over. Nor may quiche
+    /// be asked: after a RESET_STREAM whose final size breaks flow control, its
+    /// count of that stream's bytes is negative, and shutting it down subtracts.
+    fn shutdown(&mut self, stream: u64, direction: quiche::Shutdown, code: u64) {
+        if !self.is_over() {
+            self.acks.wrote();
+            let _ = self.quic.stream_shutdown(stream, direction, code);
+        }
     }
 
     /// We are done with `stream`; quiche and h3 forget it when the peer is too.

@@ -44,7 +44,6 @@ impl Bounded {
         debug_assert!(before > 0, "nothing is given back that was not taken");
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }

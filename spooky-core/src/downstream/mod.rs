@@ -38,7 +38,8 @@ impl Connection {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Handshake { deadline } => Some(deadline),
-            Phase::Open => self.lingers,
+            // What is over needs no goodbye, and must not keep a timer due.
+            Phase::Open => self.lingers.filter(|_| !self.session.over),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What must hold between calls. Checked after each in debug builds.
 
 use super::Proxy;
-use crate::downstream::Phase;
+use crate::backend::Phase;
+use crate::downstream;
 use crate::exchange::State;
+use crate::io::Handle;
 use crate::listener::ConnectionRef;
 
 impl Proxy {
@@ -17,6 +19,8 @@ impl Proxy {
         self.check_exchanges();
         self.check_downstreams();
         self.check_backends();
+        self.check_waiting();
+        self.check_loads();
         let timers = 1 + usize::from(self.drain.is_some());
         let owners = self.downstreams.len() + self.backends.len() + self.exchanges.len() + timers;
         assert_eq!(self.timers.len(), owners, "a timer for each that may wait");
@@ -71,7 +75,7 @@ impl Proxy {
         for handle in self.downstreams.handles() {
             let conn = self.downstreams.get(handle).expect("it was just listed");
             carried += conn.session.exchanges.len();
-            half_open += usize::from(matches!(conn.phase, Phase::Handshake { .. }));
+            half_open += usize::from(matches!(conn.phase, downstream::Phase::Handshake { .. }));
             let queued = self.to_send.contains(&ConnectionRef::Downstream(handle));
             assert!(
                 !conn.session.wants_send || queued,
@@ -98,6 +102,99 @@ impl Proxy {
                     .expect("a listed connection exists");
                 let alive = conn.backend == index && !conn.session.over;
                 assert!(alive, "a listed connection is alive");
+            }
+        }
+    }
+
+    /// Whoever waits stands where somebody will look; else it waits for ever.
+    fn check_waiting(&self) {
+        for id in self.exchanges.handles() {
+            let exchange = self.exchanges.get(id).expect("it was just listed");
+            let client = self.downstreams.get(exchange.downstream);
+            let client = &client
+                .expect("an exchange has its client's connection")
+                .session;
+            let held = exchange.response_head.is_held() || exchange.state == State::Replying;
+            assert_eq!(
+                client.heads.contains(&id),
+                held,
+                "a held head stands in line"
+            );
+            if exchange.response.queued {
+                assert!(
+                    client.ready.contains(&id),
+                    "a response that is queued has a turn"
+                );
+            }
+            let place = match exchange.state {
+                State::Sending { connection } | State::Open { connection, .. } => Some(connection),
+                State::New | State::Queued { .. } | State::Connecting { .. } | State::Replying => {
+                    None
+                }
+            };
+            let backend = place.and_then(|handle| self.backends.get(handle));
+            let sending = matches!(exchange.state, State::Sending { .. });
+            let in_line = backend.is_some_and(|c| c.session.heads.contains(&id));
+            assert_eq!(in_line, sending, "a request's head stands in line");
+            let has_turn = backend.is_some_and(|c| c.session.ready.contains(&id));
+            assert!(
+                !exchange.request.queued || has_turn,
+                "a request that is queued has a turn"
+            );
+        }
+        for handle in self.backends.handles() {
+            let conn = self.backends.get(handle).expect("it was just listed");
+            let sending = State::Sending { connection: handle };
+            let sends = |h: &Handle| self.exchanges.get(*h).is_some_and(|e| e.state == sending);
+            assert!(
+                conn.session.heads.iter().all(sends),
+                "who left stands in no line"
+            );
+            let Phase::Handshake { waiting, .. } = &conn.phase else {
+                continue;
+            };
+            let state = State::Connecting { connection: handle };
+            let waits = |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == state);
+            let count = self.exchanges.handles().iter().filter(waits).count();
+            assert_eq!(
+                waiting.len(),
+                count,
+                "the connection knows who waits for it"
+            );
+        }
+    }
+
+    /// What this worker holds of the bounds it shares. Other workers hold some too,
+    /// at any moment; a worker alone accounts for all of it.
+    fn check_loads(&self) {
+        let rows = self.snapshot().backends;
+        for (index, backend) in self.upstream.backends.iter().enumerate() {
+            let queued = State::Queued { backend: index };
+            let is_queued =
+                |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == queued);
+            let pending = self.exchanges.handles().iter().filter(is_queued).count();
+            assert_eq!(backend.queue.len(), pending, "the queue knows who waits");
+            let load = &self.shared.backends[index];
+            for (name, shared, held) in [
+                ("requests", &load.requests, rows[index].requests),
+                ("pending", &load.pending, pending as u64),
+                (
+                    "connections",
+                    &load.connections,
+                    backend.connections.len() as u64,
+                ),
+            ] {
+                let shared = u64::from(shared.get());
+                let fits = if self.shared.workers() == 1 {
+                    held == shared
+                } else {
+                    held <= shared
+                };
+                assert!(
+                    fits,
+                    "{name} of {}: {held} held, {shared} counted",
+                    backend.id
+                );
             }
         }
     }

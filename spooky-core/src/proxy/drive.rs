@@ -397,8 +397,9 @@ impl Proxy {
             Turn::SourceReset(code) => self.client_cancelled(id, code, now),
             Turn::Stopped(_) => self.request_stopped(id, now),
             Turn::WrongLength => self.request_wrong_length(id, now),
-            // The backend's connection is over, or its stream is: its end comes as an event.
-            Turn::Gone => self.request_stopped(id, now),
+            // The backend's connection is over, or its stream is. Should bytes have
+            // gone out, they must not look like the whole.
+            Turn::Gone => self.request_broken(id, now),
         }
     }
 

@@ -38,7 +38,14 @@ impl Proxy {
                 continue;
             };
             if let Some(connection) = self.routes.find(id) {
-                self.deliver(connection, part, from, to, now);
+                // RFC 9000 section 9: a client may move, a server's address stays.
+                // A peer that knows our other sockets must not draw a connection
+                // over to one that is not its own.
+                if self.socket_of(connection) == Some(socket) {
+                    self.deliver(connection, part, from, to, now);
+                } else {
+                    self.counters.datagrams_dropped += 1;
+                }
                 continue;
             }
             match self.ids.worker(id).map(usize::from) {
@@ -53,6 +60,13 @@ impl Proxy {
                 }
                 _ => self.counters.datagrams_dropped += 1,
             }
+        }
+    }
+
+    fn socket_of(&self, connection: ConnectionRef) -> Option<SocketId> {
+        match connection {
+            ConnectionRef::Downstream(h) => self.downstreams.get(h).map(|c| c.session.socket),
+            ConnectionRef::Backend(h) => self.backends.get(h).map(|c| c.session.socket),
         }
     }
 

@@ -302,6 +302,20 @@ impl Proxy {
         self.want_send(ConnectionRef::Downstream(downstream));
     }
 
+    /// The request's stream at the backend is of no more use; the response's end
+    /// of it may still be.
+    pub(super) fn request_broken(&mut self, id: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get(id) else {
+            return;
+        };
+        if let State::Open { connection, stream } = exchange.state
+            && let Some(conn) = self.backends.get_mut(connection)
+        {
+            conn.session.reset(stream, code::REQUEST_CANCELLED);
+        }
+        self.request_stopped(id, now);
+    }
+
     pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
         let text = "the body is not as long as its content-length";
         self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
