@@ -10,8 +10,11 @@ use quiche::RecvInfo;
 use super::session::{Event, ExchangeId, H3_NO_ERROR, Session};
 use super::transport::Windows;
 use super::trust::why_closed;
-use super::wire::{Inbox, Outbox, Wire};
+use super::wire::{Flushed, Inbox, Outbox, Wire};
 use super::{Error, Request, Response, Target, Trust, client_config, open};
+
+/// Milliseconds a client that goes waits for room to say so.
+const GOODBYES: usize = 100;
 
 /// Limits of a [`Client`].
 #[derive(Clone, Debug)]
@@ -229,10 +232,14 @@ impl Drop for Client {
     /// Tells the server, so that it need not wait out the idle timeout.
     fn drop(&mut self) {
         let _ = self.quic.close(true, H3_NO_ERROR, b"");
-        let _ = self
-            .carrier
-            .wire
-            .flush(&mut self.carrier.outbox, &mut self.quic);
+        // A full socket empties within moments; the last word is worth them.
+        for _ in 0..GOODBYES {
+            let carrier = &mut self.carrier;
+            match carrier.wire.flush(&mut carrier.outbox, &mut self.quic) {
+                Ok(Flushed::Blocked) => std::thread::sleep(Duration::from_millis(1)),
+                Ok(Flushed::All) | Err(_) => return,
+            }
+        }
     }
 }
 
