@@ -53,7 +53,12 @@ pub(crate) fn take_turn(
         Ok(len) => len,
         Err(StreamError::Blocked) => {
             flow.readable = false;
-            return Turn::SourceDry;
+            // The end may be known before the last read finds nothing: no other
+            // event will tell of it.
+            return match flow.ended {
+                true => finish(flow, destination, destination_stream),
+                false => Turn::SourceDry,
+            };
         }
         Err(StreamError::Reset(code)) => return Turn::SourceReset(code),
         Err(
