@@ -175,7 +175,7 @@ impl Back {
 fn count(switches: &Switches, lose: &AtomicU64) -> bool {
     let one_of = lose.load(Relaxed);
     let seen = switches.seen.fetch_add(1, Relaxed);
-    let lost = one_of > 0 && seen % one_of == 0;
+    let lost = one_of > 0 && seen.is_multiple_of(one_of);
     if lost {
         switches.lost.fetch_add(1, Relaxed);
     }

@@ -369,7 +369,11 @@ fn an_upload_of_no_announced_length_that_is_cancelled_never_ends_clean_at_the_ba
     for round in 0..100_u64 {
         let client = &mut clients[(round % 4) as usize];
         let upload = |n: u64| {
-            let path = if n % 2 == 0 { "/count" } else { "/echo" };
+            let path = if n.is_multiple_of(2) {
+                "/count"
+            } else {
+                "/echo"
+            };
             let mut request = Request::post(&stack.target(path), Payload::Pattern(SIZE));
             request.announced = false;
             request

@@ -4,7 +4,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use spooky_mio::client::transport::Windows;
-use spooky_mio::client::{Client, Event, Options, Payload, Request};
+use spooky_mio::client::{Client, Event, ExchangeId, Options, Payload, Request};
 use spooky_tests::{Daemon, Stack, ask, millis, pump, secs};
 
 /// The bound on the growth of the daemon's resident memory, in KiB.
@@ -78,7 +78,9 @@ fn read_slowly(client: &mut Client, request: Request, rate: u64) -> u64 {
         let ahead = due.saturating_sub(began.elapsed());
         if ahead > millis(5) {
             client.hold(id, true);
-            pump_until(client, Instant::now() + ahead, id, &mut received);
+            if pump_until(client, Instant::now() + ahead, id, &mut received) {
+                return received;
+            }
             client.hold(id, false);
         }
         match client.next_event(Instant::now() + millis(50)) {
@@ -97,18 +99,22 @@ fn read_slowly(client: &mut Client, request: Request, rate: u64) -> u64 {
     }
 }
 
-/// Acknowledges and reads nothing new; what was read already is counted.
-fn pump_until(
-    client: &mut Client,
-    end: Instant,
-    id: spooky_mio::client::ExchangeId,
-    received: &mut u64,
-) {
+/// Acknowledges and reads nothing new; what was read already is counted. True if
+/// the response ended.
+fn pump_until(client: &mut Client, end: Instant, id: ExchangeId, received: &mut u64) -> bool {
     while let Ok(Some((of, event))) = client.next_event(end) {
-        if let (true, Event::Body(bytes)) = (of == id, event) {
-            *received += bytes.len() as u64;
+        match event {
+            Event::Body(bytes) if of == id => *received += bytes.len() as u64,
+            Event::End if of == id => return true,
+            Event::Failed(why) => panic!("after {received} bytes: {why}"),
+            Event::Interim { .. }
+            | Event::Head { .. }
+            | Event::Body(_)
+            | Event::Trailers(_)
+            | Event::End => {}
         }
     }
+    false
 }
 
 /// A client with windows of the usual size, for transfers that take long.
