@@ -270,7 +270,16 @@ impl Session {
 
     /// The next HTTP/3 event. An error has closed the connection already.
     pub(crate) fn poll(&mut self) -> Option<(u64, h3::Event)> {
-        self.h3.as_mut()?.poll(&mut self.quic).ok()
+        let (stream, event) = self.h3.as_mut()?.poll(&mut self.quic).ok()?;
+        // quiche takes a stream that was reset for one that was read to its end,
+        // and says `Finished` if nobody met the reset while reading. All was read,
+        // so asking for a byte more takes none away.
+        if matches!(event, h3::Event::Finished)
+            && let Err(quiche::Error::StreamReset(code)) = self.quic.stream_recv(stream, &mut [0])
+        {
+            return Some((stream, h3::Event::Reset(code)));
+        }
+        Some((stream, event))
     }
 
     /// The next stream that may write again, or that the peer stopped.

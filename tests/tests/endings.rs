@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use spooky_core::observe::{Outcome, Reason, Record};
 use spooky_mio::client::{Client, Error, Payload, Request};
-use spooky_tests::{Answer, Running, Stack, ask, millis, pump, secs, wait_until};
+use spooky_tests::{Answer, Crowd, Running, Stack, ask, ask_all, millis, pump, secs, wait_until};
 
 const REQUEST_CANCELLED: u64 = 0x10c;
 /// For what should happen at once.
@@ -343,6 +343,69 @@ fn a_request_body_of_another_length_than_announced_never_ends_clean_at_the_backe
     }
     assert_eq!(stack.backend(0).counts().ended, 0);
     assert_eq!(stack.ask(&mut client, "/").status(), 200);
+}
+
+#[test]
+fn a_body_of_no_announced_length_that_is_cut_by_a_reset_never_ends_clean() {
+    let stack = Stack::new().start();
+    let mut client = stack.client();
+    let sizes = [0, 1, 1000, 16_000, 70_000, 300_000];
+    let paths = (0..60).map(|n| format!("/cut/{}", sizes[n % sizes.len()]));
+    let requests = paths.map(|path| stack.get(&path)).collect();
+    for (n, answer) in ask_all(&mut client, requests, secs(20)).iter().enumerate() {
+        let told = answer.reset().is_some() || answer.head == Some(502);
+        assert!(told, "{} bytes: {answer:?}", sizes[n % sizes.len()]);
+    }
+    for record in stack.records(60) {
+        assert_eq!(record.reason, Some(Reason::BackendReset), "{record:?}");
+    }
+}
+
+#[test]
+fn an_upload_of_no_announced_length_that_is_cancelled_never_ends_clean_at_the_backend() {
+    const SIZE: u64 = 50_000;
+    let stack = Stack::new().workers(2).start();
+    let mut clients = stack.clients(4);
+    for round in 0..100_u64 {
+        let client = &mut clients[(round % 4) as usize];
+        let upload = |n: u64| {
+            let path = if n.is_multiple_of(2) {
+                "/count"
+            } else {
+                "/echo"
+            };
+            let mut request = Request::post(&stack.target(path), Payload::Pattern(SIZE));
+            request.announced = false;
+            request
+        };
+        let ids: Vec<_> = (0..20).map(|n| client.send(upload(n))).collect();
+        pump(client, millis(round * 7 % 20));
+        for id in ids {
+            client.cancel(id);
+        }
+        pump(client, millis(round % 5));
+    }
+    let _crowd = Crowd::of(clients);
+    wait_until("nothing is in flight", secs(10), || {
+        stack.snapshot().exchanges == 0
+    });
+    let records = stack.records_so_far();
+    let whole = records.iter().filter(|r| r.request_bytes == SIZE).count() as u64;
+    assert!(whole > 0 && whole < records.len() as u64, "{whole} whole");
+    // One that had sent everything may have been answered before it cancelled.
+    let other = |r: &&Arc<Record>| {
+        !matches!(r.outcome, Outcome::Cancelled | Outcome::Complete)
+            || (r.outcome == Outcome::Complete && r.request_bytes != SIZE)
+    };
+    let others: Vec<_> = records.iter().filter(other).collect();
+    assert!(
+        others.is_empty(),
+        "{} such as {:?}",
+        others.len(),
+        others[0]
+    );
+    let ended = stack.backend(0).counts().ended;
+    assert!(ended <= whole, "{ended} ends of {whole} whole bodies");
 }
 
 /// The record says it ended so, for this reason.

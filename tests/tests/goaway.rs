@@ -25,7 +25,7 @@ fn requests_a_leaving_backend_did_not_process_go_to_another_and_the_others_end_w
             "request {n}"
         );
     }
-    assert_eq!(stack.backend(0).counts().rejected, 10);
+    assert_eq!(stack.backend(0).counts().requests, 2);
     assert_eq!(stack.backend(1).counts().requests, 10);
     let records = stack.records(12);
     assert!(

@@ -233,6 +233,14 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
+        // A reset that arrives after the whole body throws away what was not read,
+        // and quiche then tells of a clean end. Who cancels also stops reading.
+        if let Some(conn) = self.downstreams.get_mut(exchange.downstream)
+            && let Err(StreamError::Stopped(code)) = conn.session.capacity(exchange.stream)
+        {
+            self.client_cancelled(id, code, now);
+            return;
+        }
         exchange.request.ended = true;
         let request = &exchange.request;
         if request.expected.is_some_and(|e| request.moved < e)

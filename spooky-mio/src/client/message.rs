@@ -22,6 +22,8 @@ pub struct Request {
     pub body: Payload,
     /// Sent after the body.
     pub trailers: Vec<(String, String)>,
+    /// Whether `content-length` tells the body's size.
+    pub announced: bool,
 }
 
 /// A request's body.
@@ -71,6 +73,7 @@ impl Request {
             fields: Vec::new(),
             body: Payload::Empty,
             trailers: Vec::new(),
+            announced: true,
         }
     }
 
@@ -107,7 +110,7 @@ impl Request {
             let agent = concat!("spooky/", env!("CARGO_PKG_VERSION"));
             head.push(Header::new(b"user-agent", agent.as_bytes()));
         }
-        if !given("content-length") && !self.body.is_empty() {
+        if self.announced && !given("content-length") && !self.body.is_empty() {
             head.push(Header::new(
                 b"content-length",
                 self.body.len().to_string().as_bytes(),

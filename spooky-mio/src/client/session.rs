@@ -250,7 +250,13 @@ impl Session {
                         self.reading.push_back(id);
                     }
                 }
-                h3::Event::Finished => self.finished(quic, id),
+                // quiche says so of a stream that was reset, too.
+                h3::Event::Finished => match quic.stream_recv(stream, &mut [0]) {
+                    Err(quiche::Error::StreamReset(code)) => {
+                        self.fail(quic, id, Error::Reset(code));
+                    }
+                    Ok(_) | Err(_) => self.finished(quic, id),
+                },
                 h3::Event::Reset(code) => self.fail(quic, id, Error::Reset(code)),
                 h3::Event::PriorityUpdate | h3::Event::GoAway => {}
             }

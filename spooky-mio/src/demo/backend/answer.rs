@@ -130,6 +130,10 @@ impl Answer {
                 announced: Some(len / 2),
                 ..Self::pattern(len)
             },
+            ("cut", Some(len)) => Self {
+                announced: None,
+                ..Self::cut(Some(len), Ending::Reset(H3_INTERNAL_ERROR))
+            },
             ("broken", _) => Self::text(0, b"no status at all\n".to_vec()),
             ("goaway", _) => Self {
                 leaving: true,
@@ -213,7 +217,7 @@ impl Answer {
 }
 
 const HELP: &str = "try / /head /bytes/N /slow/MS /status/CODE /headers/N /echo /count \
-                    /trailers /hints /reset/N /close/N /short/N /long/N /broken /stall /goaway\n";
+                    /trailers /hints /reset/N /close/N /short/N /long/N /cut/N /broken /stall /goaway\n";
 
 fn field(head: &[Header], name: &[u8]) -> String {
     head.iter()

@@ -144,7 +144,11 @@ impl Connection {
             match event {
                 h3::Event::Headers { list, .. } => self.headers(stream, list, h3, site, now),
                 h3::Event::Data => self.with(stream, Exchange::handle_data),
-                h3::Event::Finished => self.finished(stream, site),
+                // quiche says so of a stream that was reset, too.
+                h3::Event::Finished => match self.quic.stream_recv(stream, &mut [0]) {
+                    Err(quiche::Error::StreamReset(code)) => self.cancelled(stream, code, site),
+                    Ok(_) | Err(_) => self.finished(stream, site),
+                },
                 h3::Event::Reset(code) => self.cancelled(stream, code, site),
                 h3::Event::PriorityUpdate | h3::Event::GoAway => {}
             }

@@ -18,6 +18,7 @@
 //! | `GET /close/N` | N bytes of twice as many, then CONNECTION_CLOSE |
 //! | `GET /short/N` | a `content-length` of N, half of the bytes, a clean end |
 //! | `GET /long/N` | a `content-length` of half of N, N bytes, a clean end |
+//! | `GET /cut/N` | N bytes without a `content-length`, then RESET_STREAM |
 //! | `GET /broken` | a head whose `:status` is none |
 //! | `/stall` | nothing, ever; nor is the body read |
 //! | `GET /goaway` | an answer, and GOAWAY: later requests of the connection are rejected |
