@@ -7,7 +7,7 @@
 //! little for something that the acknowledgement can travel with.
 //!
 //! What it costs: the peer learns up to [`limits::ACK_HOLD`] later that its
-//! datagram arrived, which is well within the 25 ms that we announce as
+//! datagram arrived, which is within the 25 ms that we announce as
 //! max_ack_delay, and which QUIC takes out of its round-trip estimates (RFC 9000
 //! section 13.2.5). It never holds back anything else: not during a handshake,
 //! not while a body moves, and not around a loss, where acknowledgements set off

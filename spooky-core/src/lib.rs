@@ -108,6 +108,7 @@ pub mod observe;
 pub mod pump;
 
 mod acks;
+mod assembly;
 mod backend;
 mod downstream;
 mod exchange;

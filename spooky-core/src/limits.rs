@@ -88,8 +88,9 @@ pub const UNI_STREAMS: u64 = 8;
 pub const UNI_WINDOW: u64 = 16 * 1024;
 
 /// A bare acknowledgement waits at most so long for something to travel with.
-/// A fifth of the max_ack_delay that we announce (25 ms, RFC 9000 section 18.2).
-pub const ACK_HOLD: Duration = Duration::from_millis(5);
+/// Less than the max_ack_delay that we announce (25 ms, RFC 9000 section 18.2), by
+/// enough for timers that fire late.
+pub const ACK_HOLD: Duration = Duration::from_millis(20);
 
 /// … and for at most so many datagrams. RFC 9000 section 13.2.2 recommends two,
 /// and allows more where the peer's window does not depend on it, as here, where

@@ -12,6 +12,7 @@ use quiche::h3::{self, Header, NameValue};
 use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
+use crate::assembly::Assembly;
 use crate::http::LocalReply;
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
@@ -630,52 +631,13 @@ impl Session {
         self.quic.path_stats().map(|p| p.total_pto_count).sum()
     }
 
-    /// Puts the datagrams that are due into `buf`, up to `max_segments` of equal
-    /// size (the last may be shorter) to one address.
-    ///
-    /// Returns `None` when nothing is due. `buf` is grown once and never cleared;
-    /// only `Transmit::size` bytes of it mean something.
-    pub(crate) fn transmit(&mut self, max_segments: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
-        let room = max_segments.max(1) * limits::SEGMENT_BUFFER;
-        if buf.len() < room {
-            buf.resize(room, 0);
-        }
-        let (segment, info) = self.send_first(&mut buf[..limits::SEGMENT_BUFFER])?;
-        let mut size = segment;
-        let mut count = 1;
-        // A first datagram below full size is either all there is, or smaller
-        // than the next: then it goes alone.
-        while count < max_segments && segment >= self.quic.max_send_udp_payload_size() {
-            let out = &mut buf[size..size + segment];
-            let Ok((len, _)) = self.quic.send_on_path(out, Some(info.from), Some(info.to)) else {
-                break;
-            };
-            size += len;
-            count += 1;
-            if len < segment {
-                break;
-            }
-        }
-        let segment_size = (count > 1).then_some(segment);
-        Some(Transmit {
-            socket: self.socket,
-            from: info.from,
-            to: info.to,
-            size,
-            segment_size,
-        })
-    }
-
-    fn send_first(&mut self, out: &mut [u8]) -> Option<(usize, quiche::SendInfo)> {
-        match self.quic.send(out) {
-            Ok(sent) => Some(sent),
-            Err(quiche::Error::Done) => None,
-            Err(error) => {
-                // quiche could not make a packet: the connection is of no use.
-                log::debug!("{}: send failed: {error}", self.quic.trace_id());
-                let _ = self.quic.close(false, 0x1, b"");
-                self.quic.send(out).ok()
-            }
-        }
+    /// The datagrams that are due, as [`Assembly::transmit`] puts them together.
+    pub(crate) fn transmit(
+        &mut self,
+        assembly: &mut Assembly,
+        max_segments: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        assembly.transmit(&mut self.quic, self.socket, max_segments, buf)
     }
 }

@@ -32,17 +32,24 @@ impl Proxy {
                 self.tell_drained();
                 return None;
             };
+            let mut assembly = std::mem::take(&mut self.assembly);
             let transmit = self
                 .session_mut(connection)
-                .and_then(|s| s.transmit(max_segments, buf));
-            self.to_send.pop_front();
+                .and_then(|s| s.transmit(&mut assembly, max_segments, buf));
+            self.assembly = assembly;
             if let Some(transmit) = transmit {
-                // There may be more; the others have their turn first.
-                self.to_send.push_back(connection);
+                // There may be more; the others have their turn first, unless what
+                // is carried over is this connection's.
+                if !self.assembly.carries() {
+                    self.to_send.rotate_left(1);
+                }
                 let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
                 self.counters.datagrams_sent += transmit.size.div_ceil(segment) as u64;
                 return Some(transmit);
             }
+            self.to_send.pop_front();
+            // Without a session there is nobody to carry for.
+            self.assembly.drop_carried();
             self.flushed(connection, now);
         }
     }

@@ -29,6 +29,7 @@ use std::time::{Instant, SystemTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::assembly::Assembly;
 use crate::exchange::Exchange;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
 use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
@@ -95,6 +96,7 @@ pub struct Proxy {
     to_drive: VecDeque<ConnectionRef>,
     /// Connections that may have something to send.
     to_send: VecDeque<ConnectionRef>,
+    assembly: Assembly,
     stateless: VecDeque<Stateless>,
     events: VecDeque<Event>,
     /// Bodies pass through here, one turn at a time.
@@ -172,6 +174,7 @@ impl Proxy {
             drain: None,
             to_drive: VecDeque::new(),
             to_send: VecDeque::new(),
+            assembly: Assembly::default(),
             stateless: VecDeque::new(),
             events: VecDeque::new(),
             scratch: vec![0; limits::TURN_BYTES].into_boxed_slice(),
