@@ -103,6 +103,10 @@ pub(crate) struct Session {
     next_request: u64,
     /// Streams the peer stopped reading, as far as that was looked at.
     stops: u64,
+    /// Streams the peer reset, as far as that was looked at.
+    resets: u64,
+    /// See [`Session::may_be_reset`].
+    suspects: Vec<u64>,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
     /// The idle timeout we announced, milliseconds.
@@ -154,6 +158,8 @@ impl Session {
             keepalive: None,
             next_request: 0,
             stops: 0,
+            resets: 0,
+            suspects: Vec::new(),
             hold: false,
             idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
         }
@@ -176,7 +182,9 @@ impl Session {
             self.acks.wrote();
         }
         // Not the result: quiche takes most junk without complaint.
-        let packets = self.quic.stats().recv;
+        let stats = self.quic.stats();
+        self.note_resets(stats.reset_stream_count_remote);
+        let packets = stats.recv;
         if std::mem::replace(&mut self.packets, packets) != packets {
             self.heard = now;
             self.silent_probes = 0;
@@ -540,6 +548,34 @@ impl Session {
     pub(crate) fn was_stopped(&mut self) -> bool {
         let stops = self.quic.stats().stopped_stream_count_remote;
         std::mem::replace(&mut self.stops, stops) != stops
+    }
+
+    /// True if the end of `stream` may be a reset that quiche does not tell of.
+    ///
+    /// A reset that arrives after the last byte, but before that was read, makes
+    /// quiche throw the unread bytes away and tell of a clean end. So whenever the
+    /// peer reset something, the streams are noted that have nothing left to read
+    /// all at once, before anything of them was read. (A bare end that came in the
+    /// same datagram as another stream's reset looks the same.)
+    pub(crate) fn may_be_reset(&self, stream: u64) -> bool {
+        self.suspects.contains(&stream)
+    }
+
+    fn note_resets(&mut self, resets: u64) {
+        if std::mem::replace(&mut self.resets, resets) == resets {
+            return;
+        }
+        // Looks at all open streams, which are bounded, and only after a reset.
+        for (stream, _) in self.open() {
+            if self.quic.stream_finished(stream) && !self.suspects.contains(&stream) {
+                self.suspects.push(stream);
+            }
+        }
+    }
+
+    /// All events that the last datagrams led to were looked at.
+    pub(crate) fn settled(&mut self) {
+        self.suspects.clear();
     }
 
     /// Open streams with their exchanges, in order. For rare occasions.

@@ -93,6 +93,36 @@ fn an_end_that_comes_while_the_reader_is_full_is_passed_on() {
 }
 
 #[test]
+fn a_body_that_is_reset_after_its_last_byte_does_not_end_clean() {
+    let mut rig = Rig::new(Options {
+        client: |c| c.set_initial_max_stream_data_bidi_local(10_000),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    // Without a length nothing but the end says how long it is.
+    rig.answer(0, asked, &[], false);
+    rig.connections[0].1.write(asked, &[7; 9_900], false);
+    rig.settle();
+    // More than the client takes, with the end, and not acknowledged yet …
+    assert_eq!(rig.connections[0].1.write(asked, &[7; 5_000], true), 5_000);
+    rig.from_backends();
+    // … when the backend thinks better of it.
+    rig.connections[0]
+        .1
+        .quic
+        .stream_shutdown(asked, quiche::Shutdown::Write, 0x102)
+        .expect("open");
+    rig.from_backends();
+    rig.settle();
+    rig.client.read(stream, 20_000);
+    rig.settle();
+    assert!(!rig.client.is_finished(stream), "a short body ends clean");
+    assert_eq!(rig.records[0].outcome, Outcome::Reset);
+}
+
+#[test]
 fn an_answer_survives_a_backend_that_wants_no_body() {
     let mut rig = Rig::new(Options::default());
     let stream = rig.request("POST", "/", &[], false);

@@ -101,6 +101,7 @@ impl Proxy {
         let Some(session) = self.session_mut(connection) else {
             return;
         };
+        session.settled();
         if session.wants_send {
             return;
         }

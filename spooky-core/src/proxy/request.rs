@@ -241,6 +241,14 @@ impl Proxy {
             self.client_cancelled(id, code, now);
             return;
         }
+        let conn = self.downstreams.get(exchange.downstream);
+        if !exchange.request.ended
+            && exchange.request.expected.is_none()
+            && conn.is_some_and(|c| c.session.may_be_reset(exchange.stream))
+        {
+            self.client_cancelled(id, 0, now);
+            return;
+        }
         exchange.request.ended = true;
         let request = &exchange.request;
         if request.expected.is_some_and(|e| request.moved < e)

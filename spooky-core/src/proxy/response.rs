@@ -248,6 +248,16 @@ impl Proxy {
             );
             return;
         }
+        if let State::Open { connection, stream } = exchange.state
+            && !exchange.response.ended
+            && exchange.response.expected.is_none()
+            && let Some(conn) = self.backends.get(connection)
+            && conn.session.may_be_reset(stream)
+        {
+            let text = "after its last byte";
+            self.fail(id, Reason::BackendReset, Some(text.into()), now);
+            return;
+        }
         exchange.response.ended = true;
         if exchange
             .response
