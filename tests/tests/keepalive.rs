@@ -1,6 +1,5 @@
 //! Who waits for a slow answer is kept alive, however short the idle timeout.
 
-use std::env;
 use std::time::{Duration, Instant};
 
 use spooky_mio::client::{Payload, Request};
@@ -14,13 +13,11 @@ fn an_answer_that_takes_three_idle_timeouts_arrives() {
     );
 }
 
-/// The long one: an answer after 75 s, with the idle timeout's default. Set
-/// `SPOOKY_LONG=1` to run it.
+/// With the idle timeout's default of 30 s.
 #[test]
+#[ignore = "takes 75 s: run it with --ignored"]
 fn an_answer_after_seventy_five_seconds_arrives() {
-    if env::var_os("SPOOKY_LONG").is_some() {
-        slow_answer("timeouts: {response_header: 90s}", 75);
-    }
+    slow_answer("timeouts: {response_header: 90s}", 75);
 }
 
 #[test]
