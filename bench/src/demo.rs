@@ -185,7 +185,7 @@ impl BackendProcess {
     }
 }
 
-/// The other side of [`BackendProcess`]: says where it listens, and serves until
+/// The other side of `BackendProcess`: says where it listens, and serves until
 /// its standard input ends, which it does when the bench is gone.
 pub fn serve_backend(id: &str, dir: &Path) -> Result<(), String> {
     let read = |name: &str| {

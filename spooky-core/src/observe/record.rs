@@ -111,8 +111,6 @@ reasons! {
     QueueFull = "queue_full", 503, "connection_limit_reached";
     /// Waited longer than `connections.queue_timeout`.
     QueueTimeout = "queue_timeout", 503, "connection_limit_reached";
-    /// `connections.max_requests` are in flight at every backend.
-    TooManyRequests = "too_many_requests", 503, "connection_limit_reached";
     /// No response head within `timeouts.response_header`.
     ResponseHeaderTimeout = "response_header_timeout", 504, "http_response_timeout";
     /// The backend reset the stream.

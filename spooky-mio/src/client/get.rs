@@ -18,7 +18,8 @@ const USAGE: u8 = 2;
 /// none came; 2 when the command line is wrong.
 #[derive(clap::Args, Clone, Debug)]
 pub struct GetArgs {
-    /// What to ask for: https://HOST[:PORT][/PATH]
+    /// What to ask for
+    #[arg(value_name = "https://HOST[:PORT][/PATH]")]
     pub url: String,
     /// Believe servers that the authorities in this PEM file vouch for
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
