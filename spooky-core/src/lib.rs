@@ -115,6 +115,7 @@ mod exchange;
 mod http;
 pub mod limits;
 mod listener;
+mod liveness;
 mod proxy;
 mod session;
 mod setup;

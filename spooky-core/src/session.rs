@@ -16,6 +16,7 @@ use crate::assembly::Assembly;
 use crate::http::LocalReply;
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
+use crate::liveness::Liveness;
 use crate::timers::TimerId;
 
 /// HTTP/3 error codes, RFC 9114 section 8.1.
@@ -92,13 +93,7 @@ pub(crate) struct Session {
     pub(crate) over: bool,
     /// Where the last datagram came from.
     peer: SocketAddr,
-    /// Packets of the peer that decrypted.
-    packets: usize,
-    /// When one last arrived.
-    heard: Instant,
-    /// Probe timeouts since then.
-    silent_probes: u32,
-    keepalive: Option<Instant>,
+    liveness: Liveness,
     /// Where we open requests: the stream of the next one.
     next_request: u64,
     /// Streams the peer stopped reading, as far as that was looked at.
@@ -109,8 +104,6 @@ pub(crate) struct Session {
     suspects: Vec<u64>,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
-    /// The idle timeout we announced, milliseconds.
-    idle_timeout_ms: u64,
 }
 
 impl std::fmt::Debug for Session {
@@ -137,7 +130,7 @@ impl Session {
             .map_or(local, |path| path.peer_addr);
         Session {
             peer,
-            packets: 0,
+            liveness: Liveness::new(idle_timeout, now),
             quic,
             h3: None,
             exchanges: FxHashMap::default(),
@@ -153,15 +146,11 @@ impl Session {
             wants_send: false,
             timed_out: false,
             over: false,
-            heard: now,
-            silent_probes: 0,
-            keepalive: None,
             next_request: 0,
             stops: 0,
             resets: 0,
             suspects: Vec::new(),
             hold: false,
-            idle_timeout_ms: u64::try_from(idle_timeout.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -181,14 +170,9 @@ impl Session {
             self.peer = from;
             self.acks.wrote();
         }
-        // Not the result: quiche takes most junk without complaint.
         let stats = self.quic.stats();
         self.note_resets(stats.reset_stream_count_remote);
-        let packets = stats.recv;
-        if std::mem::replace(&mut self.packets, packets) != packets {
-            self.heard = now;
-            self.silent_probes = 0;
-        }
+        self.liveness.received(stats.recv, now);
         // Nobody needs them, and quiche keeps each until it is taken: a client
         // that alternates between two ports would fill the memory.
         while self.quic.path_event_next().is_some() {}
@@ -603,14 +587,14 @@ impl Session {
         }
     }
 
-    /// The peer may be dead: probes went unanswered since it was last heard.
+    /// See [`Liveness::is_silent`].
     pub(crate) fn is_silent(&self) -> bool {
-        self.silent_probes >= limits::SILENT_PROBES
+        self.liveness.is_silent()
     }
 
-    /// Takes a hint (ICMP) that the peer is gone: silent until it is heard again.
+    /// See [`Liveness::suspect`].
     pub(crate) fn suspect(&mut self) {
-        self.silent_probes = limits::SILENT_PROBES;
+        self.liveness.suspect();
     }
 
     /// What quiche wants done at `now`.
@@ -618,45 +602,21 @@ impl Session {
         if self.quic.timeout_instant().is_some_and(|t| t <= now) {
             let before = self.probes();
             self.quic.on_timeout();
-            let fired = self.probes().saturating_sub(before);
-            self.silent_probes = self
-                .silent_probes
-                .saturating_add(u32::try_from(fired).unwrap_or(u32::MAX));
+            self.liveness.probed(self.probes().saturating_sub(before));
         }
-        if self.keepalive.is_some_and(|t| t <= now) {
-            self.keep_alive(now);
-        }
-    }
-
-    /// When `handle_timeout` is due. Where an exchange is open, also keeps the
-    /// connection from going idle while somebody waits for a slow answer.
-    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
-        if !self.is_needed() || self.is_over() {
-            self.keepalive = None;
-        } else if self.keepalive.is_none() {
-            self.keepalive = self.keepalive_interval().map(|interval| now + interval);
-        }
-        crate::io::earliest(self.quic.timeout_instant(), self.keepalive)
-    }
-
-    fn keep_alive(&mut self, now: Instant) {
-        let interval = self.keepalive_interval();
-        self.keepalive = interval.map(|interval| now + interval);
-        let quiet =
-            interval.is_some_and(|interval| now.saturating_duration_since(self.heard) >= interval);
-        if quiet && self.is_needed() {
+        if self.liveness.wants_ping(&self.quic, now) && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
             self.acks.wrote();
             let _ = self.quic.send_ack_eliciting();
         }
     }
 
-    /// A third of the idle timeout that is in force: two PINGs may get lost.
-    fn keepalive_interval(&self) -> Option<Duration> {
-        let theirs = self.quic.peer_transport_params()?.max_idle_timeout;
-        let ours = self.idle_timeout_ms;
-        let idle = if theirs == 0 { ours } else { theirs.min(ours) };
-        Some(Duration::from_millis((idle / 3).max(50)))
+    /// When `handle_timeout` is due. Where an exchange is open, also keeps the
+    /// connection from going idle while somebody waits for a slow answer.
+    pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
+        let needed = self.is_needed() && !self.is_over();
+        let keepalive = self.liveness.deadline(needed, &self.quic, now);
+        crate::io::earliest(self.quic.timeout_instant(), keepalive)
     }
 
     fn is_needed(&self) -> bool {

@@ -150,12 +150,7 @@ impl Proxy {
             self.want_drive(ConnectionRef::Downstream(downstream));
             return;
         }
-        if conn.session.heads.is_empty() {
-            self.try_send_response(id, now);
-        } else {
-            conn.session.heads.push_back(id);
-            self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
-        }
+        self.send_or_hold(id, downstream, now);
     }
 
     /// The response's head does not fit the client's congestion window, and

@@ -109,6 +109,11 @@ impl Proxy {
             self.response_wrong_length(id, now);
             return;
         }
+        self.send_or_hold(id, downstream, now);
+    }
+
+    /// Sends a head or a local reply, or lets it wait behind those that wait.
+    pub(super) fn send_or_hold(&mut self, id: Handle, downstream: Handle, now: Instant) {
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return;
         };
