@@ -123,6 +123,54 @@ fn a_body_that_is_reset_after_its_last_byte_does_not_end_clean() {
 }
 
 #[test]
+fn windows_do_not_grow_beyond_what_is_configured_however_fast_bytes_go() {
+    const WINDOW: usize = 64 << 10;
+    let mut rig = Rig::new(Options {
+        client: |c| {
+            c.set_initial_max_stream_data_bidi_local(WINDOW as u64);
+            c.set_max_stream_window(WINDOW as u64);
+        },
+        ..Options::default()
+    });
+    // A long way to the backend, as far as the proxy can tell.
+    for round in 0..8 {
+        rig.get("/");
+        if round == 0 {
+            rig.settle();
+        }
+        rig.from_client();
+        rig.run();
+        std::thread::sleep(Duration::from_millis(20));
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], true);
+        rig.settle();
+    }
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[], false);
+    let (mut written, mut read) = (0, 0);
+    // Credit that is used up within a round trip makes quiche double a window.
+    for _ in 0..100 {
+        written += rig.connections[0].1.write(asked, &[7; WINDOW], false);
+        rig.settle();
+        read += rig.client.read(stream, WINDOW).len();
+        rig.settle();
+    }
+    assert!(read > 2 << 20, "{read} bytes are no fast transfer");
+    // The client reads no more: all windows fill up.
+    for _ in 0..100 {
+        written += rig.connections[0].1.write(asked, &[7; WINDOW], false);
+        rig.settle();
+    }
+    let held = written - read;
+    // The client's window, and the proxy's stream_window of 256 KiB.
+    let most = WINDOW + (256 << 10);
+    assert!(held <= most, "{held} of {most} bytes");
+    assert!(held > most / 2, "{held} of {most} bytes: nothing was full");
+}
+
+#[test]
 fn an_answer_survives_a_backend_that_wants_no_body() {
     let mut rig = Rig::new(Options::default());
     let stream = rig.request("POST", "/", &[], false);
