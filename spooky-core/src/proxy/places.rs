@@ -165,12 +165,19 @@ impl Proxy {
     }
 
     /// Begins a connection to `backend`, within the bound of the process.
+    ///
+    /// Connections belong to a worker, and one that has taken what there is would
+    /// leave the others' requests waiting while its own connections are idle. So
+    /// each worker has its share of the bound, and at least one.
     pub(super) fn open_connection(&mut self, backend: usize, now: Instant) -> Option<Handle> {
-        let load = &self.shared.backends[backend];
-        if !load
-            .connections
-            .try_add(self.setup.config().upstream.connections.max)
-        {
+        let workers = self.shared.workers();
+        let max = self.setup.config().upstream.connections.max;
+        let share = share(max, self.worker, workers).max(1);
+        if self.upstream.backends[backend].connections.len() >= share {
+            return None;
+        }
+        let most = max.max(u32::try_from(workers).unwrap_or(u32::MAX));
+        if !self.shared.backends[backend].connections.try_add(most) {
             return None;
         }
         let connection = self.connect(backend, now);
