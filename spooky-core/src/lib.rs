@@ -30,36 +30,20 @@
 //! use std::net::SocketAddr;
 //! use std::time::{Duration, Instant};
 //!
-//! use spooky_core::io::{Datagram, Event, SocketId, Transmit};
-//! use spooky_core::pump::{Io, Pump, Sent};
+//! use spooky_core::io::{Datagram, SocketId};
+//! use spooky_core::pump::{Io, Pump};
 //! use spooky_core::{Params, Proxy};
 //!
 //! /// What came from a socket: which one, from whom, to which of our addresses, what.
 //! type Received = (SocketId, SocketAddr, SocketAddr, Vec<u8>);
 //!
-//! struct Sockets;
-//!
-//! impl Sockets {
-//!     fn wait(&mut self, _at_most: Duration) -> Option<Received> {
-//!         unimplemented!("recv_from with a timeout")
-//!     }
+//! /// Your sockets. `Io` sends datagrams and takes events.
+//! trait Sockets: Io {
+//!     /// Waits for one datagram, for so long.
+//!     fn wait(&mut self, at_most: Duration) -> Option<Received>;
 //! }
 //!
-//! impl Io for Sockets {
-//!     fn transmit(&mut self, transmit: &Transmit, bytes: &[u8]) -> Sent {
-//!         unimplemented!("send_to: {} bytes to {}", bytes.len(), transmit.to)
-//!     }
-//!     fn max_segments(&self) -> usize {
-//!         1
-//!     }
-//!     fn event(&mut self, event: Event) {
-//!         if let Event::Exchange(record) = event {
-//!             println!("{:?} in {:?}", record.status, record.duration);
-//!         }
-//!     }
-//! }
-//!
-//! fn run(params: Params, mut sockets: Sockets) {
+//! fn run(params: Params, mut sockets: impl Sockets) {
 //!     let mut proxy = Proxy::new(params, Instant::now());
 //!     let mut pump = Pump::new();
 //!     loop {
