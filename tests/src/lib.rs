@@ -15,18 +15,30 @@
 //! stack.records(1); // one request, one record
 //! ```
 
+#[cfg(feature = "sockets")]
 mod answer;
+#[cfg(feature = "sockets")]
 mod crowd;
+#[cfg(feature = "sockets")]
 mod daemon;
+#[cfg(feature = "sockets")]
 mod relay;
+#[cfg(feature = "sockets")]
 mod running;
+#[cfg(feature = "sockets")]
 mod stack;
 
+#[cfg(feature = "sockets")]
 pub use answer::{Answer, ask, ask_all, pump};
+#[cfg(feature = "sockets")]
 pub use crowd::Crowd;
+#[cfg(feature = "sockets")]
 pub use daemon::Daemon;
+#[cfg(feature = "sockets")]
 pub use relay::Relay;
+#[cfg(feature = "sockets")]
 pub use running::Running;
+#[cfg(feature = "sockets")]
 pub use stack::{Driver, Stack};
 
 use std::time::{Duration, Instant};
@@ -51,3 +63,4 @@ pub const fn millis(count: u64) -> Duration {
 }
 
 pub mod rig;
+pub mod sim;
