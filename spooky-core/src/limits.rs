@@ -41,6 +41,9 @@ pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
 /// trips, for the GOAWAY to arrive and for requests that it crossed.
 pub const GOODBYE: Duration = Duration::from_millis(200);
 
+/// No timer of QUIC needs to be met sooner than this (kGranularity, RFC 9002 section 6.1.2).
+pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
+
 /// UDP payload that we send at most, and that every segment of a batch has.
 /// 1350 passes over nearly every path; the peer's own limit and path MTU
 /// discovery lower it.

@@ -65,7 +65,9 @@ impl From<h3::Error> for StreamError {
 
 /// A QUIC connection, HTTP/3 on it, and the exchanges it carries.
 pub(crate) struct Session {
-    quic: quiche::Connection,
+    /// Boxed: it is 8 kB in itself, and a table keeps the room of every slot it ever
+    /// had, so that a flood of connections would hold memory long after it is over.
+    quic: Box<quiche::Connection>,
     h3: Option<h3::Connection>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
@@ -104,6 +106,8 @@ pub(crate) struct Session {
     suspects: Vec<u64>,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
+    /// When a timer of quiche's was met last without waiting for the driver.
+    met: Option<Instant>,
 }
 
 impl std::fmt::Debug for Session {
@@ -131,7 +135,7 @@ impl Session {
         Session {
             peer,
             liveness: Liveness::new(idle_timeout, now),
-            quic,
+            quic: Box::new(quic),
             h3: None,
             exchanges: FxHashMap::default(),
             ready: VecDeque::new(),
@@ -151,6 +155,7 @@ impl Session {
             resets: 0,
             suspects: Vec::new(),
             hold: false,
+            met: None,
         }
     }
 
@@ -611,12 +616,30 @@ impl Session {
         }
     }
 
-    /// When `handle_timeout` is due. Where an exchange is open, also keeps the
-    /// connection from going idle while somebody waits for a slow answer.
+    /// True if something of quiche's is due at `now` and was not met yet at `now`.
+    ///
+    /// quiche sets timers that are due at once, such as for a loss on a path of a
+    /// few microseconds. Left to the driver, each would cost it a turn.
+    pub(crate) fn meets_timeout(&mut self, now: Instant) -> bool {
+        let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
+        if !due || self.met == Some(now) {
+            return false;
+        }
+        self.met = Some(now);
+        self.handle_timeout(now);
+        true
+    }
+
+    /// When `handle_timeout` is due, later than `now`. Where an exchange is open, also
+    /// keeps the connection from going idle while somebody waits for a slow answer.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
-        crate::io::earliest(self.quic.timeout_instant(), keepalive)
+        // What quiche leaves due although it was met is looked at again in a while.
+        let soonest = now + limits::TIMER_GRANULARITY;
+        let quic = self.quic.timeout_instant();
+        let quic = quic.map(|at| if at <= now { soonest } else { at });
+        crate::io::earliest(quic, keepalive)
     }
 
     fn is_needed(&self) -> bool {

@@ -72,6 +72,11 @@ impl Proxy {
             }
             return;
         }
+        if session.meets_timeout(now) {
+            self.want_drive(connection);
+            self.want_send(connection);
+            return;
+        }
         let timer = session.timer;
         let quic = session.timeout(now);
         let ours = match connection {
@@ -103,6 +108,11 @@ impl Proxy {
         };
         session.settled();
         if session.wants_send {
+            return;
+        }
+        if session.meets_timeout(now) {
+            self.want_drive(connection);
+            self.want_send(connection);
             return;
         }
         match session.hold_send(now) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use spooky_core::config::Config;
 use spooky_core::io::{Datagram, Event, Misrouted, SocketId, Sockets, Transmit};
+use spooky_core::limits;
 use spooky_core::observe::Snapshot;
 use spooky_core::pump::{Io, Pump, Sent};
 use spooky_core::{Material, Params, Proxy, Setup, Shared};
@@ -17,7 +18,7 @@ use super::quic::{Identity, NAME};
 use super::rng::Rng;
 use super::scheduler::Cx;
 
-/// The wall clock is told so often while something happens.
+/// The wall clock is told so often, when something happens.
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 /// Sockets toward backends of a worker.
 const SOCKETS: u16 = 2;
@@ -25,6 +26,8 @@ const SOCKETS: u16 = 2;
 const BLOCKED_FOR: Duration = Duration::from_micros(200);
 /// Bytes a connection holds whatever it carries: quiche, TLS, our tables.
 const CONNECTION_BYTES: u64 = 96 << 10;
+/// Bytes that a worker's tables keep, whatever it carried.
+const WORKER_BYTES: usize = 32 << 10;
 /// Live connections and exchanges up to which everything is looked at after each step.
 const CHECK_EACH: u64 = 100;
 
@@ -164,10 +167,6 @@ impl Balancer {
     pub(crate) fn timer(&mut self, cx: &mut Cx<'_>) {
         let now = Instant::now();
         for worker in &mut self.workers {
-            if now >= worker.clock_at {
-                worker.clock_at = now + CLOCK_EVERY;
-                worker.proxy.handle_clock(SystemTime::now(), now);
-            }
             let due = worker.proxy.poll_timeout();
             if due.is_some_and(|at| at <= now) {
                 worker.pump_at = Some(now);
@@ -221,6 +220,13 @@ impl Balancer {
         self.workers.iter().all(|w| w.drained)
     }
 
+    /// Bytes that buffers of its own may keep when all is over.
+    pub(crate) fn buffers(&self) -> i64 {
+        // A transmit's buffer grows by doubling.
+        let transmit = 2 * self.segments * limits::SEGMENT_BUFFER;
+        ((transmit + WORKER_BYTES) * self.workers.len()) as i64
+    }
+
     /// Bytes held, more than at the beginning.
     pub(crate) fn grown(&self) -> i64 {
         memory::live() - self.began_with
@@ -262,6 +268,11 @@ impl Balancer {
             if worker.pump_at.is_some_and(|at| at <= now) {
                 worker.pump(cx, self.segments, self.blocked, &mut self.dice);
             }
+            let due = worker.proxy.poll_timeout();
+            assert!(
+                worker.pump_at.is_some() || due.is_none_or(|at| at > now),
+                "a timer stays due after the pump: a busy loop"
+            );
         }
         self.steps += 1;
         let next = self.workers.iter().filter_map(Worker::next).min();
@@ -270,16 +281,6 @@ impl Balancer {
 
     /// What must hold after every step.
     pub(crate) fn check(&mut self) {
-        let now = Instant::now();
-        for worker in &self.workers {
-            if worker.pump_at.is_none() {
-                let due = worker.proxy.poll_timeout();
-                assert!(
-                    due.is_none_or(|at| at > now),
-                    "a timer stays due after the pump: a busy loop"
-                );
-            }
-        }
         // The price of a look is in proportion to what is live.
         if self.steps < self.next_check {
             return;
@@ -372,6 +373,10 @@ impl Worker {
 
     fn pump(&mut self, cx: &mut Cx<'_>, segments: usize, blocked: u32, dice: &mut Rng) {
         let now = Instant::now();
+        if now >= self.clock_at {
+            self.clock_at = now + CLOCK_EVERY;
+            self.proxy.handle_clock(SystemTime::now(), now);
+        }
         if self.blocked_until.is_some_and(|until| until > now) {
             self.pump_at = self.blocked_until;
             return;
@@ -416,8 +421,7 @@ impl Worker {
 
     fn next(&self) -> Option<Instant> {
         let due = self.proxy.poll_timeout();
-        let clock = due.map(|_| self.clock_at);
-        [due, clock, self.pump_at].into_iter().flatten().min()
+        [due, self.pump_at].into_iter().flatten().min()
     }
 }
 

@@ -200,7 +200,21 @@ static MASK_RDRAND: extern "C" fn() = {
 
 /// Ends the process: unwinding through C is not allowed.
 pub(crate) fn forbidden(what: &[u8]) -> ! {
-    for part in [&b"\nforbidden in a simulation: "[..], what, b"\n"] {
+    // By hand: an allocator or a lock may be what called.
+    let (mut seed, mut digits, mut at) = (world::seed(), [b'0'; 20], 20);
+    while at == 20 || seed > 0 {
+        at -= 1;
+        digits[at] = b'0' + (seed % 10) as u8;
+        seed /= 10;
+    }
+    let parts = [
+        &b"\nforbidden in the simulation of seed "[..],
+        &digits[at..],
+        b": ",
+        what,
+        b"\n",
+    ];
+    for part in parts {
         // SAFETY: the slice is readable for its length.
         unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
     }

@@ -55,3 +55,37 @@ impl Rng {
         }
     }
 }
+
+/// Something that decides: random numbers of a seed, or the bytes of a fuzzer's input.
+pub trait Dice {
+    /// A number below `n`; 0 if `n` is 0.
+    fn below(&mut self, n: u64) -> u64;
+
+    /// A number from `least` to `most`.
+    fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most - least + 1)
+    }
+
+    /// True `percent` times in a hundred. A source that has run dry says no.
+    fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) >= 100 - percent
+    }
+
+    /// Index of one of `weights`, each as likely as it weighs.
+    fn weighted(&mut self, weights: &[u64]) -> usize {
+        let mut at = self.below(weights.iter().sum());
+        for (index, weight) in weights.iter().enumerate() {
+            if at < *weight {
+                return index;
+            }
+            at -= weight;
+        }
+        0
+    }
+}
+
+impl Dice for Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        Rng::below(self, n)
+    }
+}

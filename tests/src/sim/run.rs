@@ -24,9 +24,8 @@ use super::{memory, world};
 /// Time for everything to come to an end after the clients left: idle timeouts of
 /// connections and pools, and the drain.
 const AFTERMATH: Duration = Duration::from_secs(600);
-/// What the balancer may still hold when all is over, more than at its beginning:
-/// tables keep the room they grew to, a few dozen bytes for each of the most there were.
-const KEPT: i64 = 64 << 10;
+/// What the balancer may still hold when all is over, more than at its beginning, for
+/// each client and request there was: tables keep the room they grew to.
 const KEPT_EACH: i64 = 1 << 10;
 /// Steps of a run: more is a storm.
 const STEPS: u64 = 50_000_000;
@@ -321,7 +320,7 @@ impl<'a> Run<'a> {
         );
         self.wires.ledger.check_end();
         let peers = self.clients.len() + self.wires.ledger.entries().len();
-        let kept = KEPT + KEPT_EACH * peers as i64;
+        let kept = self.balancer.buffers() + KEPT_EACH * peers as i64;
         let grown = self.balancer.grown();
         assert!(
             grown <= kept,

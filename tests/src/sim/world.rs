@@ -17,10 +17,11 @@ const MONOTONIC_BASE: u64 = 1_000_000;
 /// `CLOCK_REALTIME` at virtual time 0: 2026-01-01T00:00:00Z.
 const REALTIME_BASE: u64 = 1_767_225_600;
 /// Readings of the clock at one virtual moment: more is a loop that waits for it to move.
-const READS_A_MOMENT: u64 = 50_000_000;
+const READS_A_MOMENT: u64 = 20_000_000;
 
 struct World {
     active: Cell<bool>,
+    seed: Cell<u64>,
     now: Cell<u64>,
     entropy: Cell<u64>,
     draws: Cell<u64>,
@@ -32,6 +33,7 @@ thread_local! {
     static WORLD: World = const {
         World {
             active: Cell::new(false),
+            seed: Cell::new(0),
             now: Cell::new(0),
             entropy: Cell::new(0),
             draws: Cell::new(0),
@@ -86,6 +88,11 @@ pub(crate) fn entropy(out: &mut [u8]) -> bool {
     })
 }
 
+/// The seed of this thread's simulation.
+pub(crate) fn seed() -> u64 {
+    WORLD.with(|w| w.seed.get())
+}
+
 /// How often entropy was drawn: a part of the trace.
 pub(crate) fn draws() -> u64 {
     WORLD.with(|w| w.draws.get())
@@ -137,6 +144,7 @@ pub fn isolated<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
 pub(crate) fn enter<T: Send>(seed: u64, f: impl FnOnce() -> T + Send) -> T {
     let run = || {
         WORLD.with(|w| {
+            w.seed.set(seed);
             w.entropy.set(seed ^ 0x656e_7472_6f70_7921);
             w.active.set(true);
         });

@@ -1,0 +1,329 @@
+//! What the author of a hand-written scenario uses: it reads as prose.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use super::ledger::{End, Entry};
+use super::network::Link;
+use super::plan::{
+    BackendPlan, Behaviour, ClientPlan, Fault, FaultKind, Method, RequestPlan, Scenario,
+};
+use super::run::Report;
+use super::sweep::{self, SEED, SEEDS};
+
+/// A scenario in the making. See the [module](super) for an example.
+#[derive(Clone, Debug)]
+pub struct Story {
+    scenario: Scenario,
+    load: Load,
+    client: ClientPlan,
+    clients: u32,
+    together: bool,
+    backend: BackendPlan,
+}
+
+/// The requests of each client.
+#[derive(Clone, Debug)]
+pub struct Load {
+    request: RequestPlan,
+    times: u32,
+    every: Duration,
+}
+
+/// A GET that is answered with so many bytes.
+pub fn get(download: u64) -> Load {
+    request(Method::Get, 0, download)
+}
+
+/// A POST of so many bytes that is answered with as many.
+pub fn post(upload: u64) -> Load {
+    request(Method::Post, upload, upload)
+}
+
+fn request(method: Method, upload: u64, download: u64) -> Load {
+    Load {
+        request: RequestPlan {
+            at: Duration::ZERO,
+            method,
+            upload,
+            announced: true,
+            padding: 0,
+            cancelled: None,
+            download,
+            asks: Behaviour::Answer,
+        },
+        times: 1,
+        every: Duration::ZERO,
+    }
+}
+
+impl Load {
+    /// So often.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// One each so long, not all at once.
+    #[must_use]
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// The backend does this with each.
+    #[must_use]
+    pub fn asks(mut self, asks: Behaviour) -> Self {
+        self.request.asks = asks;
+        self
+    }
+
+    /// The client gives each up after this.
+    #[must_use]
+    pub fn cancelled_after(mut self, after: Duration) -> Self {
+        self.request.cancelled = Some(after);
+        self
+    }
+
+    /// Changes what has no word of its own.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut RequestPlan)) -> Self {
+        change(&mut self.request);
+        self
+    }
+
+    fn plan(&self) -> impl Iterator<Item = RequestPlan> {
+        (0..self.times).map(|n| RequestPlan {
+            at: self.every * n,
+            ..self.request.clone()
+        })
+    }
+}
+
+impl Default for Story {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Story {
+    /// One client that asks once, one backend that answers, clean links, a minute.
+    pub fn new() -> Self {
+        Story {
+            scenario: Scenario {
+                seed: 0,
+                config: String::new(),
+                workers: 1,
+                segments: 8,
+                turn: Duration::ZERO,
+                blocked: 0,
+                clients: Vec::new(),
+                backends: Vec::new(),
+                client_link: Link::clean(),
+                backend_link: Link::rack(),
+                faults: Vec::new(),
+                until: Duration::from_secs(60),
+                kept: None,
+            },
+            load: get(1_000),
+            client: ClientPlan {
+                start: Duration::ZERO,
+                requests: Vec::new(),
+                window: 1 << 20,
+                reads: None,
+                resumes: false,
+                vanishes: false,
+            },
+            clients: 1,
+            together: false,
+            backend: BackendPlan {
+                weight: 100,
+                thinks: Duration::ZERO,
+                streams: 100,
+                window: 256_000,
+                leaves_after: None,
+                absent: false,
+            },
+        }
+        .backends(1)
+    }
+
+    /// So many clients with the same load, their starts spread over its first second.
+    #[must_use]
+    pub fn clients(mut self, count: u32, load: Load) -> Self {
+        self.clients = count;
+        self.load = load;
+        self
+    }
+
+    /// Clients begin in the same moment.
+    #[must_use]
+    pub fn all_at_once(mut self) -> Self {
+        self.together = true;
+        self
+    }
+
+    /// Changes every client.
+    #[must_use]
+    pub fn client(mut self, change: impl FnOnce(&mut ClientPlan)) -> Self {
+        change(&mut self.client);
+        self
+    }
+
+    /// So many backends.
+    #[must_use]
+    pub fn backends(mut self, count: usize) -> Self {
+        self.scenario.backends = vec![self.backend.clone(); count];
+        self
+    }
+
+    /// Changes one backend.
+    #[must_use]
+    pub fn backend(mut self, index: usize, change: impl FnOnce(&mut BackendPlan)) -> Self {
+        change(&mut self.scenario.backends[index]);
+        self
+    }
+
+    /// Between clients and the balancer.
+    #[must_use]
+    pub fn link(mut self, link: Link) -> Self {
+        self.scenario.client_link = link;
+        self
+    }
+
+    /// Between the balancer and its backends.
+    #[must_use]
+    pub fn backend_link(mut self, link: Link) -> Self {
+        self.scenario.backend_link = link;
+        self
+    }
+
+    /// Keys added to the balancer's configuration, a line each.
+    #[must_use]
+    pub fn config(mut self, line: &str) -> Self {
+        self.scenario.config += line;
+        self.scenario.config.push('\n');
+        self
+    }
+
+    /// Workers of the balancer.
+    #[must_use]
+    pub fn workers(mut self, count: u32) -> Self {
+        self.scenario.workers = count;
+        self
+    }
+
+    /// Something happens at a time.
+    #[must_use]
+    pub fn at(mut self, at: Duration, what: FaultKind) -> Self {
+        self.scenario.faults.push(Fault { at, what });
+        self
+    }
+
+    /// When clients leave.
+    #[must_use]
+    pub fn until(mut self, until: Duration) -> Self {
+        self.scenario.until = until;
+        self
+    }
+
+    /// The scenario of a seed.
+    pub fn scenario(&self, seed: u64) -> Scenario {
+        let mut scenario = self.scenario.clone();
+        scenario.seed = seed;
+        let apart = if self.together {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(1) / self.clients.max(1)
+        };
+        let clients = (0..self.clients).map(|n| ClientPlan {
+            start: self.client.start + apart * n,
+            requests: self.load.plan().collect(),
+            ..self.client.clone()
+        });
+        scenario.clients = clients.collect();
+        scenario
+    }
+
+    /// Plays it with `seeds` seeds (`SPOOKY_SIM_SEEDS`: with so many;
+    /// `SPOOKY_SIM_SEED`: with this one) and lets `check` look at each outcome.
+    ///
+    /// # Panics
+    /// If a promise is broken or `check` panics; first it is printed how to see that again.
+    pub fn check(&self, seeds: u64, check: impl Fn(&Told)) {
+        let seeds = match sweep::variable(SEED) {
+            Some(seed) => seed..seed + 1,
+            None => 0..sweep::variable(SEEDS).unwrap_or(seeds),
+        };
+        for seed in seeds {
+            let log = sweep::log_file();
+            let told = match self.scenario(seed).run_logged(log.as_deref()) {
+                Ok(report) => Told { report },
+                Err(failure) => panic!("{failure}{}", replay(seed)),
+            };
+            let checked = catch_unwind(AssertUnwindSafe(|| check(&told)));
+            if let Err(panic) = checked {
+                eprintln!("seed {seed}: {:?}\n{}", told.tally(), replay(seed));
+                resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// The command that shows a failure of the running test again.
+fn replay(seed: u64) -> String {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("").to_owned();
+    format!(
+        "to see it again: {SEED}={seed} ./x test rust -p spooky-tests --test simulation -- --exact {test}"
+    )
+}
+
+/// How a story went.
+pub struct Told {
+    /// Everything.
+    pub report: Report,
+}
+
+impl Told {
+    /// How often each end was met.
+    pub fn tally(&self) -> std::collections::BTreeMap<String, u64> {
+        self.report.ledger.tally()
+    }
+
+    /// Requests that were sent.
+    pub fn sent(&self) -> usize {
+        self.count(|entry| entry.sent.is_some())
+    }
+
+    /// Requests that a backend answered, whole.
+    pub fn answered(&self) -> usize {
+        self.ended(|end| matches!(end, End::Answered { local: false, .. }))
+    }
+
+    /// Requests that the balancer answered with a status.
+    pub fn local(&self, status: u16) -> usize {
+        self.ended(|end| matches!(end, End::Answered { local: true, status: s, .. } if s == status))
+    }
+
+    /// Requests whose stream was reset.
+    pub fn reset(&self) -> usize {
+        self.ended(|end| matches!(end, End::Reset(_)))
+    }
+
+    /// Requests that ended so.
+    pub fn ended(&self, is: impl Fn(End) -> bool) -> usize {
+        self.count(|entry| entry.end.is_some_and(|(end, _)| is(end)))
+    }
+
+    /// Requests of which this is true.
+    pub fn count(&self, is: impl Fn(&Entry) -> bool) -> usize {
+        self.report
+            .ledger
+            .entries()
+            .iter()
+            .filter(|e| is(e))
+            .count()
+    }
+}
