@@ -32,6 +32,8 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    // `RUST_LOG=quiche=trace` tells all that quiche does, stamped with virtual time.
+    env_logger::init();
     let mut options = Options {
         from: 0,
         seeds: sweep::variable(sweep::SEEDS).unwrap_or(2_000),

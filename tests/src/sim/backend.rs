@@ -219,10 +219,7 @@ impl Connection {
 
     /// Takes in what HTTP/3 has to tell.
     fn listen(&mut self, cx: &mut Cx<'_>, backend: u32, plan: &BackendPlan) {
-        while let Some((h3, quic)) = self.end.http() {
-            let Ok((stream, event)) = h3.poll(quic) else {
-                break;
-            };
+        while let Some((stream, event)) = self.end.poll() {
             match event {
                 h3::Event::Headers { list, .. } => {
                     self.head(cx, backend, plan, stream, &list);
@@ -383,6 +380,9 @@ impl Connection {
                 let fin = last && served.ends_clean();
                 if last && left == 0 && !fin {
                     self.after_body(stream);
+                    return false;
+                }
+                if !quic::has_room(quic, stream) {
                     return false;
                 }
                 match h3.send_body(quic, stream, bytes, fin) {

@@ -268,11 +268,6 @@ impl Balancer {
             if worker.pump_at.is_some_and(|at| at <= now) {
                 worker.pump(cx, self.segments, self.blocked, &mut self.dice);
             }
-            let due = worker.proxy.poll_timeout();
-            assert!(
-                worker.pump_at.is_some() || due.is_none_or(|at| at > now),
-                "a timer stays due after the pump: a busy loop"
-            );
         }
         self.steps += 1;
         let next = self.workers.iter().filter_map(Worker::next).min();
@@ -378,6 +373,8 @@ impl Worker {
             self.proxy.handle_clock(SystemTime::now(), now);
         }
         if self.blocked_until.is_some_and(|until| until > now) {
+            // A full socket stops no clock.
+            memory::charged(|| self.proxy.handle_timeout(now));
             self.pump_at = self.blocked_until;
             return;
         }
@@ -401,6 +398,12 @@ impl Worker {
         if sent == Sent::Blocked {
             self.blocked_until = Some(now + BLOCKED_FOR);
             self.pump_at = self.blocked_until;
+        } else {
+            let due = self.proxy.poll_timeout();
+            assert!(
+                due.is_none_or(|at| at > now),
+                "a timer stays due after the pump: a busy loop"
+            );
         }
         for (from, to, bytes) in datagrams {
             cx.send(from, to, &bytes, now);
@@ -421,6 +424,8 @@ impl Worker {
 
     fn next(&self) -> Option<Instant> {
         let due = self.proxy.poll_timeout();
+        // What became due while a socket is full waits for the pump.
+        let due = due.map(|at| self.blocked_until.map_or(at, |until| at.max(until)));
         [due, self.pump_at].into_iter().flatten().min()
     }
 }

@@ -17,6 +17,8 @@ use super::scheduler::Cx;
 const CONNECTIONS: u32 = 5;
 /// Before it connects again.
 const RECONNECT: Duration = Duration::from_millis(200);
+/// Before it tries again to send a request for which there was no room.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How often a slow reader reads.
 const READ_EVERY: Duration = Duration::from_millis(10);
 
@@ -38,10 +40,11 @@ pub(crate) struct Client {
     connections: u32,
     connect_at: Option<Instant>,
     read_at: Option<Instant>,
+    ask_at: Option<Instant>,
     left: bool,
     dice: Rng,
-    /// Connections that resumed a session.
-    pub(crate) resumed: u32,
+    /// It resumed a session.
+    pub(crate) resumed: bool,
 }
 
 /// A request in flight.
@@ -85,9 +88,10 @@ impl Client {
             connections: 0,
             connect_at: None,
             read_at: None,
+            ask_at: None,
             left: false,
             dice,
-            resumed: 0,
+            resumed: false,
         }
     }
 
@@ -206,10 +210,17 @@ impl Client {
                 return;
             }
             let key = cx.ledger().key(self.index, self.next);
+            let resumed = end.quic.is_resumed();
             let Some((h3, quic)) = end.http() else { return };
+            self.resumed |= resumed;
             let empty = plan.upload == 0;
-            // No stream, or no room for the head: another time.
+            if self.ask_at.is_some_and(|at| at > now) {
+                return;
+            }
+            // No stream, or no room for the head: in a while. At once and again would be
+            // a storm, because quiche says each time that it is blocked.
             let Ok(stream) = h3.send_request(quic, &head(key, plan), empty) else {
+                self.ask_at = Some(now + ASK_AGAIN);
                 return;
             };
             cx.ledger().sent(key);
@@ -232,8 +243,8 @@ impl Client {
     fn listen(&mut self, cx: &mut Cx<'_>) {
         let now = Instant::now();
         self.read(cx, now);
-        while let Some((h3, quic)) = self.end.as_mut().and_then(Endpoint::http) {
-            let Ok((stream, event)) = h3.poll(quic) else {
+        while let Some((stream, event)) = self.end.as_mut().and_then(Endpoint::poll) {
+            let Some((h3, quic)) = self.end.as_mut().and_then(Endpoint::http) else {
                 break;
             };
             let Some(active) = self.active.get_mut(&stream) else {
@@ -260,10 +271,8 @@ impl Client {
         }
         if let Some(end) = &self.end
             && let Some(session) = end.quic.session()
-            && self.session.is_none()
         {
             self.session = Some(session.to_vec());
-            self.resumed += u32::from(end.quic.is_resumed());
         }
     }
 
@@ -329,6 +338,9 @@ impl Client {
                 let left = active.plan.upload - active.uploaded;
                 let bytes = Pattern::piece(active.key, active.uploaded, left);
                 let fin = bytes.len() as u64 == left;
+                if !quic::has_room(quic, stream) {
+                    break;
+                }
                 match h3.send_body(quic, stream, bytes, fin) {
                     Ok(len) => {
                         active.uploaded += len as u64;
@@ -362,6 +374,7 @@ impl Client {
         let established = self.end.as_ref().is_some_and(|e| e.quic.is_established());
         let request = request
             .map(|plan| self.started + plan.at)
+            .map(|at| self.ask_at.map_or(at, |again| at.max(again)))
             .filter(|at| established && *at > now && !self.left);
         let cancel = self.active.values().filter_map(|a| a.cancel_at).min();
         let reading = self.active.values().any(|a| a.readable);

@@ -106,6 +106,14 @@ pub(crate) fn config(identity: Option<&Identity>, settings: &Settings) -> quiche
     config
 }
 
+/// Whether a stream may write a DATA frame. quiche, told to write where there is no
+/// room, says STREAM_DATA_BLOCKED, and on a path that loses packets says it again and
+/// again, as fast as its window allows.
+pub(crate) fn has_room(quic: &mut quiche::Connection, stream: u64) -> bool {
+    // An error is a stream that is over: writing will tell.
+    !matches!(quic.stream_capacity(stream), Ok(0..16))
+}
+
 /// One end of a connection, with HTTP/3 on it.
 pub(crate) struct Endpoint {
     pub(crate) quic: quiche::Connection,
@@ -130,6 +138,19 @@ impl Endpoint {
         }
         let h3 = self.h3.as_mut()?;
         Some((h3, &mut self.quic))
+    }
+
+    /// The next event of HTTP/3.
+    pub(crate) fn poll(&mut self) -> Option<(u64, h3::Event)> {
+        let (h3, quic) = self.http()?;
+        let (stream, event) = h3.poll(quic).ok()?;
+        // quiche says `Finished` of a stream that was reset before all was read.
+        if matches!(event, h3::Event::Finished)
+            && let Err(quiche::Error::StreamReset(code)) = quic.stream_recv(stream, &mut [0])
+        {
+            return Some((stream, h3::Event::Reset(code)));
+        }
+        Some((stream, event))
     }
 
     /// It carries nothing any more.

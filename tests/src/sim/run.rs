@@ -27,6 +27,8 @@ const AFTERMATH: Duration = Duration::from_secs(600);
 /// What the balancer may still hold when all is over, more than at its beginning, for
 /// each client and request there was: tables keep the room they grew to.
 const KEPT_EACH: i64 = 1 << 10;
+/// Steps in one moment of virtual time.
+const MOMENT: u64 = 100_000;
 /// Steps of a run: more is a storm.
 const STEPS: u64 = 50_000_000;
 
@@ -49,7 +51,7 @@ pub struct Report {
     pub ledger: Ledger,
     /// Harm the network did.
     pub faults: Vec<PacketFault>,
-    /// Connections that resumed a session.
+    /// Clients that resumed a session.
     pub resumed: u32,
 }
 
@@ -172,9 +174,14 @@ impl<'a> Run<'a> {
     /// Handles events until there are none, or until nothing should be left.
     fn play(&mut self, steps: &mut u64) {
         let limit = (self.scenario.until + AFTERMATH).as_nanos() as u64;
+        let (mut moment, mut since) = (0, 0);
         while let Some(event) = self.wires.next(limit) {
             *steps += 1;
             assert!(*steps < STEPS, "the simulation does not come to an end");
+            if world::now() != moment {
+                (moment, since) = (world::now(), *steps);
+            }
+            assert!(*steps - since < MOMENT, "time stands still");
             self.handle(event);
             self.balancer.check();
         }
@@ -326,7 +333,7 @@ impl<'a> Run<'a> {
             grown <= kept,
             "{grown} bytes are still held when all is over, more than {kept}"
         );
-        let resumed = self.clients.iter_mut().map(|c| c.resumed).sum();
+        let resumed = self.clients.iter().filter(|c| c.resumed).count() as u32;
         Played {
             snapshot,
             most_bytes: self.most_live,
