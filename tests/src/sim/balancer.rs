@@ -22,6 +22,8 @@ use super::scheduler::Cx;
 const CLOCK_EVERY: Duration = Duration::from_secs(1);
 /// Sockets toward backends of a worker.
 const SOCKETS: u16 = 2;
+/// Datagrams sent in one turn: more is a loop.
+const DATAGRAMS_A_TURN: usize = 100_000;
 /// A full socket takes datagrams again after this.
 const BLOCKED_FOR: Duration = Duration::from_micros(200);
 /// Bytes a connection holds whatever it carries: quiche, TLS, our tables.
@@ -444,6 +446,10 @@ impl Io for Sink<'_> {
         if self.dice.chance(self.blocked) {
             return Sent::Blocked;
         }
+        assert!(
+            self.datagrams.len() < DATAGRAMS_A_TURN,
+            "the pump does not come to an end"
+        );
         let segment = transmit.segment_size.unwrap_or(bytes.len());
         let parts = bytes.chunks(segment);
         assert!(
