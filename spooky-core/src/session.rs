@@ -106,8 +106,8 @@ pub(crate) struct Session {
     suspects: Vec<u64>,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
-    /// When a timer of quiche's was met last without waiting for the driver.
-    met: Option<Instant>,
+    /// When a deadline that had passed was met last without waiting for the driver.
+    pub(crate) met: Option<Instant>,
 }
 
 impl std::fmt::Debug for Session {
@@ -616,30 +616,12 @@ impl Session {
         }
     }
 
-    /// True if something of quiche's is due at `now` and was not met yet at `now`.
-    ///
-    /// quiche sets timers that are due at once, such as for a loss on a path of a
-    /// few microseconds. Left to the driver, each would cost it a turn.
-    pub(crate) fn meets_timeout(&mut self, now: Instant) -> bool {
-        let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
-        if !due || self.met == Some(now) {
-            return false;
-        }
-        self.met = Some(now);
-        self.handle_timeout(now);
-        true
-    }
-
-    /// When `handle_timeout` is due, later than `now`. Where an exchange is open, also
-    /// keeps the connection from going idle while somebody waits for a slow answer.
+    /// When `handle_timeout` is due. Where an exchange is open, also keeps the
+    /// connection from going idle while somebody waits for a slow answer.
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
-        // What quiche leaves due although it was met is looked at again in a while.
-        let soonest = now + limits::TIMER_GRANULARITY;
-        let quic = self.quic.timeout_instant();
-        let quic = quic.map(|at| if at <= now { soonest } else { at });
-        crate::io::earliest(quic, keepalive)
+        crate::io::earliest(self.quic.timeout_instant(), keepalive)
     }
 
     fn is_needed(&self) -> bool {

@@ -93,6 +93,11 @@ impl<O: Copy> Timers<O> {
         self.heap.first().map(|&slot| self.slots[slot].deadline)
     }
 
+    /// Whose deadline is next.
+    pub(crate) fn next_owner(&self) -> Option<&O> {
+        self.heap.first().map(|&slot| &self.slots[slot].owner)
+    }
+
     /// Disarms one timer that is due at `now` and returns its owner.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<O> {
         let slot = *self.heap.first()?;

@@ -7,6 +7,9 @@ use std::sync::Arc;
 pub struct Snapshot {
     /// Client connections alive.
     pub downstream_connections: u64,
+    /// Connections to backends, also those that have ended and wait for what may
+    /// still arrive (RFC 9000 section 10.2).
+    pub backend_connections: u64,
     /// Requests in flight.
     pub exchanges: u64,
     /// A row a backend, in configuration order.
@@ -83,6 +86,7 @@ impl Snapshot {
     /// Adds another worker's snapshot of the same configuration.
     pub fn merge(&mut self, other: &Snapshot) {
         self.downstream_connections += other.downstream_connections;
+        self.backend_connections += other.backend_connections;
         self.exchanges += other.exchanges;
         self.counters.add(&other.counters);
         for row in &other.backends {

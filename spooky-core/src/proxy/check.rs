@@ -199,6 +199,13 @@ impl Proxy {
         }
     }
 
+    /// Whose timer is next, in words, for a test that finds it due too soon.
+    pub fn next_timer(&self) -> String {
+        self.timers
+            .next_owner()
+            .map_or_else(|| "nobody's".to_owned(), |owner| format!("{owner:?}"))
+    }
+
     /// Everything was given back: nothing of any client or request is left.
     pub fn is_empty(&self) -> bool {
         self.downstreams.len() == 0

@@ -14,7 +14,7 @@ use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
 use crate::session::StreamError;
-use crate::{backend, io};
+use crate::{backend, io, limits};
 
 impl Proxy {
     pub(super) fn next_transmit(
@@ -72,12 +72,6 @@ impl Proxy {
             }
             return;
         }
-        if session.meets_timeout(now) {
-            self.want_drive(connection);
-            self.want_send(connection);
-            return;
-        }
-        let timer = session.timer;
         let quic = session.timeout(now);
         let ours = match connection {
             ConnectionRef::Downstream(handle) => {
@@ -86,7 +80,27 @@ impl Proxy {
             ConnectionRef::Backend(handle) => self.backend_deadline(handle),
         };
         if let Some(deadline) = io::earliest(quic, ours) {
+            self.wake(connection, deadline, now);
+        }
+    }
+
+    /// Wakes a connection at `deadline`. One that has passed is met at once, once:
+    /// quiche sets some that are due when they are set, as for a loss on a path of a
+    /// few microseconds, and the driver may have been away for longer than another
+    /// lasted. Each would cost it a turn, and one that stays due all of its time.
+    fn wake(&mut self, connection: ConnectionRef, deadline: Instant, now: Instant) {
+        let Some(session) = self.session_mut(connection) else {
+            return;
+        };
+        if deadline > now {
+            let timer = session.timer;
             self.timers.arm(timer, deadline);
+        } else if session.met == Some(now) {
+            let timer = session.timer;
+            self.timers.arm(timer, now + limits::TIMER_GRANULARITY);
+        } else {
+            session.met = Some(now);
+            self.connection_timeout(connection, now);
         }
     }
 
@@ -110,17 +124,11 @@ impl Proxy {
         if session.wants_send {
             return;
         }
-        if session.meets_timeout(now) {
-            self.want_drive(connection);
-            self.want_send(connection);
-            return;
-        }
         match session.hold_send(now) {
             None => self.want_send(connection),
             Some(until) => {
-                let timer = session.timer;
                 let deadline = io::earliest(Some(until), session.timeout(now)).unwrap_or(until);
-                self.timers.arm(timer, deadline);
+                self.wake(connection, deadline, now);
             }
         }
     }

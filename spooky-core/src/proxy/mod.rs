@@ -274,6 +274,7 @@ impl Proxy {
         let backends = self.upstream.backends.iter().zip(requests);
         Snapshot {
             downstream_connections: self.downstreams.len() as u64,
+            backend_connections: self.backends.len() as u64,
             exchanges: self.exchanges.len() as u64,
             backends: backends.map(row).collect(),
             counters: self.counters,

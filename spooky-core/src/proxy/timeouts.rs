@@ -25,7 +25,7 @@ impl Proxy {
         }
     }
 
-    fn connection_timeout(&mut self, connection: ConnectionRef, now: Instant) {
+    pub(super) fn connection_timeout(&mut self, connection: ConnectionRef, now: Instant) {
         if let Some(session) = self.session_mut(connection) {
             session.handle_timeout(now);
         }

@@ -303,8 +303,7 @@ impl Balancer {
 
     /// Live bytes stay under 1.5 × the bounds of all that is live, and 1 MiB.
     fn check_memory(&self, snapshot: &Snapshot) {
-        let backends: u64 = snapshot.backends.iter().map(|b| b.connections).sum();
-        let connections = snapshot.downstream_connections + backends;
+        let connections = snapshot.downstream_connections + snapshot.backend_connections;
         let bounds = &self.bounds;
         // Either way: a head, what may lie unread, and what may lie unacknowledged.
         let exchange = 2 * (bounds.header_bytes + bounds.stream_window + bounds.peer_window);
@@ -404,7 +403,8 @@ impl Worker {
             let due = self.proxy.poll_timeout();
             assert!(
                 due.is_none_or(|at| at > now),
-                "a timer stays due after the pump: a busy loop"
+                "a timer stays due after the pump, a busy loop: {}",
+                self.proxy.next_timer()
             );
         }
         for (from, to, bytes) in datagrams {
