@@ -41,6 +41,15 @@ pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
 /// trips, for the GOAWAY to arrive and for requests that it crossed.
 pub const GOODBYE: Duration = Duration::from_millis(200);
 
+/// A reset waits at most so long for what was written before it to be sent.
+pub const RESET_BLOCKED: Duration = Duration::from_secs(1);
+
+/// Datagrams a connection sends after it was closed from here. One or two carry the
+/// CONNECTION_CLOSE. quiche 0.30 never stops if its handshake is not confirmed, a probe
+/// is due in that space, and the peer sent something there to acknowledge: it makes
+/// acknowledgements, which are no probe, for ever.
+pub const FAREWELLS: u32 = 8;
+
 /// No timer of QUIC needs to be met sooner than this (kGranularity, RFC 9002 section 6.1.2).
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 

@@ -104,6 +104,11 @@ pub(crate) struct Session {
     resets: u64,
     /// See [`Session::may_be_reset`].
     suspects: Vec<u64>,
+    /// Resets that wait, and until when at most. See [`Session::reset`].
+    resets_due: Vec<(u64, u64)>,
+    resets_by: Option<Instant>,
+    /// Times that something was sent after it was closed from here.
+    farewells: u32,
     /// Kept from going idle even without an exchange.
     pub(crate) hold: bool,
     /// When a deadline that had passed was met last without waiting for the driver.
@@ -154,6 +159,9 @@ impl Session {
             stops: 0,
             resets: 0,
             suspects: Vec::new(),
+            resets_due: Vec::new(),
+            resets_by: None,
+            farewells: 0,
             hold: false,
             met: None,
         }
@@ -211,7 +219,7 @@ impl Session {
 
     /// quiche is done with it: the slot may be freed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.quic.is_closed()
+        self.quic.is_closed() || self.farewells > limits::FAREWELLS
     }
 
     /// It ended because nothing was heard for too long.
@@ -481,9 +489,39 @@ impl Session {
         self.stop(stream, code);
     }
 
-    /// Ends our direction of `stream` with `code`, if it is open.
+    /// Ends our direction of `stream` with `code`, if it is open, as soon as all that
+    /// was written before is on its way.
+    ///
+    /// quiche 0.30 drops what is unsent when a stream is reset, and then sends the
+    /// end of the stream (an empty STREAM frame with FIN) if it still had bytes to
+    /// send. Where that overtakes the RESET_STREAM, or the datagram with the
+    /// RESET_STREAM is lost, a body that was cut looks whole to the peer.
     pub(crate) fn reset(&mut self, stream: u64, code: u64) {
-        self.shutdown(stream, quiche::Shutdown::Write, code);
+        self.acks.wrote();
+        self.resets_due.push((stream, code));
+    }
+
+    /// Everything that could be sent was sent: tells the resets that wait for that.
+    /// True if there is something to send again.
+    ///
+    /// With room left in the congestion window nothing is unsent. Without room that
+    /// is not known, and after a while they are told all the same: a stream that
+    /// stays open is worth less than its end.
+    pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
+        if self.resets_due.is_empty() || self.is_over() {
+            return false;
+        }
+        let control_stream = if self.quic.is_server() { 3 } else { 2 };
+        let room = self.quic.stream_capacity(control_stream).unwrap_or(0);
+        let by = *self.resets_by.get_or_insert(now + limits::RESET_BLOCKED);
+        if room == 0 && now < by {
+            return false;
+        }
+        self.resets_by = None;
+        for (stream, code) in std::mem::take(&mut self.resets_due) {
+            self.shutdown(stream, quiche::Shutdown::Write, code);
+        }
+        true
     }
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
@@ -621,7 +659,8 @@ impl Session {
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
-        crate::io::earliest(self.quic.timeout_instant(), keepalive)
+        let ours = crate::io::earliest(keepalive, self.resets_by);
+        crate::io::earliest(self.quic.timeout_instant(), ours)
     }
 
     fn is_needed(&self) -> bool {
@@ -632,13 +671,21 @@ impl Session {
         self.quic.path_stats().map(|p| p.total_pto_count).sum()
     }
 
-    /// The datagrams that are due, as [`Assembly::transmit`] puts them together.
+    /// The datagrams that are due, as [`Assembly::transmit`] puts them together; after
+    /// it was closed from here only a few, see [`limits::FAREWELLS`].
     pub(crate) fn transmit(
         &mut self,
         assembly: &mut Assembly,
         max_segments: usize,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        assembly.transmit(&mut self.quic, self.socket, max_segments, buf)
+        let closing = self.quic.local_error().is_some();
+        if closing && self.farewells > limits::FAREWELLS {
+            return None;
+        }
+        let most = if closing { 1 } else { max_segments };
+        let transmit = assembly.transmit(&mut self.quic, self.socket, most, buf);
+        self.farewells += u32::from(closing && transmit.is_some());
+        transmit
     }
 }

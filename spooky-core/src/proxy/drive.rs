@@ -60,6 +60,10 @@ impl Proxy {
             return;
         };
         session.flushed();
+        if session.tell_resets(now) {
+            self.want_send(connection);
+            return;
+        }
         if session.is_over() && !session.over {
             // It ended while sending; its exchanges must hear of it.
             self.want_drive(connection);

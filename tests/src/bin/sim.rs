@@ -123,6 +123,7 @@ fn summary(sum: &Sum, took: Duration) {
     println!("datagrams      {:>12}", sum.datagrams);
     println!("harm to them   {:>12}", sum.faults);
     println!("resumptions    {:>12}", sum.resumed);
+    println!("ended by quiche {:>11}", sum.upstream);
     println!("requests, by their end for the client:");
     for (end, count) in &sum.ends {
         println!("  {end:<30}{count:>10}");

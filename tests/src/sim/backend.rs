@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::Shutdown;
 use quiche::h3::{self, Header, NameValue};
 
 use super::ledger::Ledger;
@@ -249,7 +248,7 @@ impl Connection {
             return; // trailers
         }
         if self.goaway.is_some_and(|first| stream >= first) {
-            self.abort(stream, quic::REQUEST_REJECTED);
+            self.end.abort(stream, quic::REQUEST_REJECTED);
             return;
         }
         let path = list.iter().find(|field| field.name() == b":path");
@@ -272,7 +271,7 @@ impl Connection {
         self.count += 1;
         if asks == Behaviour::Reject {
             ledger.disowned(key, arrival);
-            self.abort(stream, quic::REQUEST_REJECTED);
+            self.end.abort(stream, quic::REQUEST_REJECTED);
             served.state = State::Done;
         } else if asks == Behaviour::Silent {
             served.state = State::Done;
@@ -283,12 +282,6 @@ impl Connection {
         if plan.leaves_after.is_some_and(|most| self.count >= most) && self.goaway.is_none() {
             self.goaway();
         }
-    }
-
-    fn abort(&mut self, stream: u64, code: u64) {
-        // `Done`: it was over already.
-        let _ = self.end.quic.stream_shutdown(stream, Shutdown::Read, code);
-        let _ = self.end.quic.stream_shutdown(stream, Shutdown::Write, code);
     }
 
     fn read(&mut self, stream: u64) {
@@ -420,7 +413,7 @@ impl Connection {
         if served.asks == Behaviour::Trailers {
             served.state = State::Trailers;
         } else if served.asks == Behaviour::ResetMidway {
-            self.abort(stream, quic::INTERNAL_ERROR);
+            self.end.abort(stream, quic::INTERNAL_ERROR);
         } else if served.asks == Behaviour::CloseMidway {
             // `Done`: it is closed already.
             let _ = self.end.quic.close(true, quic::INTERNAL_ERROR, b"crash");

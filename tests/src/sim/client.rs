@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::Shutdown;
 use quiche::h3::{self, Header, NameValue};
 
 use super::ledger::End;
@@ -320,10 +319,7 @@ impl Client {
             if !due(active) {
                 return true;
             }
-            let code = quic::REQUEST_CANCELLED;
-            // `Done`: that direction is over.
-            let _ = end.quic.stream_shutdown(stream, Shutdown::Read, code);
-            let _ = end.quic.stream_shutdown(stream, Shutdown::Write, code);
+            end.abort(stream, quic::REQUEST_CANCELLED);
             cx.ledger().ended(active.key, End::Cancelled);
             false
         });

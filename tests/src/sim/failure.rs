@@ -45,6 +45,24 @@ impl Failure {
     }
 }
 
+/// Mistakes of quiche that a run cannot go on after, and that do no harm where
+/// overflow is not checked, as in the daemon: words, place, what it is.
+const UPSTREAM: [(&str, &str, &str); 1] = [(
+    "attempt to add with overflow",
+    "core/src/iter/traits/accum.rs",
+    "quiche 0.30 adds up the windows of all paths, one of which is without bound while it probes",
+)];
+
+impl Failure {
+    /// If it is a known mistake of quiche: which.
+    pub fn upstream(&self) -> Option<&'static str> {
+        UPSTREAM
+            .iter()
+            .find(|(what, place, _)| self.what == *what && self.place.contains(place))
+            .map(|(_, _, which)| *which)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -12,7 +12,7 @@ use boring::pkey::PKey;
 use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
 use boring::x509::extension::SubjectAlternativeName;
 use boring::x509::{X509, X509NameBuilder};
-use quiche::h3;
+use quiche::{Shutdown, h3};
 
 use super::scheduler::Cx;
 
@@ -123,6 +123,9 @@ pub(crate) struct Endpoint {
     h3: Option<h3::Connection>,
     /// Datagrams sent since it was closed from here.
     farewells: u32,
+    /// Streams to be reset, with their codes, once all is sent: quiche 0.30, told to
+    /// reset a stream with unsent bytes, ends it clean as well.
+    resets: Vec<(u64, u64)>,
 }
 
 impl Endpoint {
@@ -131,6 +134,7 @@ impl Endpoint {
             quic,
             h3: None,
             farewells: 0,
+            resets: Vec::new(),
         }
     }
 
@@ -167,8 +171,26 @@ impl Endpoint {
         self.quic.is_closed() || self.quic.is_draining() || self.quic.local_error().is_some()
     }
 
+    /// Ends both directions of a stream, as far as they are open.
+    pub(crate) fn abort(&mut self, stream: u64, code: u64) {
+        // `Done`: that direction is over.
+        let _ = self.quic.stream_shutdown(stream, Shutdown::Read, code);
+        self.resets.push((stream, code));
+    }
+
     /// Puts everything it has to send on the wire, each at its time.
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
+        self.send(cx);
+        let control_stream = if self.quic.is_server() { 3 } else { 2 };
+        if !self.resets.is_empty() && has_room(&mut self.quic, control_stream) {
+            for (stream, code) in std::mem::take(&mut self.resets) {
+                let _ = self.quic.stream_shutdown(stream, Shutdown::Write, code);
+            }
+            self.send(cx);
+        }
+    }
+
+    fn send(&mut self, cx: &mut Cx<'_>) {
         let mut out = [0; 1500];
         while self.farewells < FAREWELLS
             && let Ok((len, info)) = self.quic.send(&mut out)

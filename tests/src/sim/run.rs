@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
     }
 
     /// What must hold when everything is over.
-    fn finish(mut self) -> Played {
+    fn finish(self) -> Played {
         let snapshot = self.balancer.snapshot();
         assert!(
             self.balancer.is_empty(),

@@ -35,8 +35,10 @@ pub struct Sum {
     pub counters: BTreeMap<&'static str, u64>,
     /// Harm that networks did.
     pub faults: u64,
-    /// Connections that resumed a session.
+    /// Clients that resumed a session.
     pub resumed: u64,
+    /// Runs that a known mistake of quiche ended.
+    pub upstream: u64,
 }
 
 impl Sum {
@@ -86,6 +88,9 @@ pub fn sweep(
                     let mut sum = sum.lock().expect("nobody panics here");
                     sum.add(&report);
                     progress(&sum);
+                }
+                Err(failure) if failure.upstream().is_some() => {
+                    sum.lock().expect("nobody panics here").upstream += 1;
                 }
                 Err(failure) => {
                     let mut failed = failed.lock().expect("nobody panics here");
