@@ -504,8 +504,7 @@ impl Session {
     /// Everything that could be sent was sent: tells the resets that wait for that.
     /// True if there is something to send again.
     ///
-    /// With room left in the congestion window nothing is unsent. Without room that
-    /// is not known, and after a while they are told all the same: a stream that
+    /// With room left for a packet nothing is unsent. Without, that is not known, and after a while they are told all the same: a stream that
     /// stays open is worth less than its end.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
         if self.resets_due.is_empty() || self.is_over() {
@@ -514,7 +513,7 @@ impl Session {
         let control_stream = if self.quic.is_server() { 3 } else { 2 };
         let room = self.quic.stream_capacity(control_stream).unwrap_or(0);
         let by = *self.resets_by.get_or_insert(now + limits::RESET_BLOCKED);
-        if room == 0 && now < by {
+        if room < limits::RESET_ROOM && now < by {
             return false;
         }
         self.resets_by = None;

@@ -308,7 +308,7 @@ impl Balancer {
         // Either way: a head, what may lie unread, and what may lie unacknowledged.
         let exchange = 2 * (bounds.header_bytes + bounds.stream_window + bounds.peer_window);
         let most = connections * CONNECTION_BYTES + snapshot.exchanges * exchange;
-        let most = most + most / 2 + (1 << 20);
+        let most = self.buffers() as u64 + most + most / 2 + (1 << 20);
         let grown = self.grown();
         assert!(
             grown <= most as i64,

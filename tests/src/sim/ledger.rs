@@ -80,7 +80,7 @@ pub struct Ledger {
     entries: Vec<Entry>,
     /// The first key of each client.
     first: Vec<usize>,
-    /// Records of heads that were too large.
+    /// Records of requests whose head was not readable.
     unreadable: u64,
 }
 
@@ -201,13 +201,13 @@ impl Ledger {
     // ---- the balancer --------------------------------------------------------
 
     pub(crate) fn recorded(&mut self, record: &Record) {
-        // A head that is refused as too large is not kept, so its record tells no path.
-        if record.request.is_none() && record.reason == Some(Reason::RequestHeadTooLarge) {
+        // A head that was too large, or cut short by a cancellation, is not kept: its
+        // record tells no path.
+        let Some(head) = &record.request else {
             self.unreadable += 1;
             return;
-        }
-        let path = record.request.as_ref().map(|head| head.path());
-        let key = path.and_then(Ledger::parse);
+        };
+        let key = Ledger::parse(head.path());
         let key = key.unwrap_or_else(|| panic!("a record of no request of ours: {record:?}"));
         let entry = &mut self.entries[key];
         assert!(
@@ -237,8 +237,9 @@ impl Ledger {
                 panic!("request {key} never ends: {entry:?}");
             };
             let Some(record) = &entry.record else {
-                if matches!(end, End::Answered { status: 431, .. }) {
-                    unreadable += 1;
+                let refused = matches!(end, End::Answered { status: 431, .. });
+                unreadable += u64::from(refused);
+                if refused {
                     continue;
                 }
                 let heard = !entry.arrivals.is_empty()

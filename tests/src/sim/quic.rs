@@ -182,7 +182,9 @@ impl Endpoint {
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_>) {
         self.send(cx);
         let control_stream = if self.quic.is_server() { 3 } else { 2 };
-        if !self.resets.is_empty() && has_room(&mut self.quic, control_stream) {
+        if !self.resets.is_empty()
+            && !matches!(self.quic.stream_capacity(control_stream), Ok(0..128))
+        {
             for (stream, code) in std::mem::take(&mut self.resets) {
                 let _ = self.quic.stream_shutdown(stream, Shutdown::Write, code);
             }
