@@ -44,10 +44,6 @@ pub const GOODBYE: Duration = Duration::from_millis(200);
 /// A reset waits at most so long for what was written before it to be sent.
 pub const RESET_BLOCKED: Duration = Duration::from_secs(1);
 
-/// With so much room in the congestion window, bytes, quiche leaves no stream's bytes
-/// unsent: header, tag and the greatest STREAM frame header are less.
-pub const RESET_ROOM: usize = 128;
-
 /// Datagrams a connection sends after it was closed from here. One or two carry the
 /// CONNECTION_CLOSE. quiche 0.30 never stops if its handshake is not confirmed, a probe
 /// is due in that space, and the peer sent something there to acknowledge: it makes

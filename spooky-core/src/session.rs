@@ -107,6 +107,10 @@ pub(crate) struct Session {
     /// Resets that wait, and until when at most. See [`Session::reset`].
     resets_due: Vec<(u64, u64)>,
     resets_by: Option<Instant>,
+    /// Of the PINGs that show that nothing is unsent: one was asked for, and so many
+    /// have left.
+    ping_asked: bool,
+    pings_sent: u8,
     /// Times that something was sent after it was closed from here.
     farewells: u32,
     /// Kept from going idle even without an exchange.
@@ -161,6 +165,8 @@ impl Session {
             suspects: Vec::new(),
             resets_due: Vec::new(),
             resets_by: None,
+            ping_asked: false,
+            pings_sent: 0,
             farewells: 0,
             hold: false,
             met: None,
@@ -175,13 +181,14 @@ impl Session {
         to: SocketAddr,
         now: Instant,
     ) {
+        self.room_is_unknown();
         // An error closes the connection, which `is_over` tells.
         let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
         self.acks.received();
         if from != self.peer {
             // A path to be validated, or nothing; never a lone acknowledgement.
             self.peer = from;
-            self.acks.wrote();
+            self.wrote();
         }
         let stats = self.quic.stats();
         self.note_resets(stats.reset_stream_count_remote);
@@ -194,7 +201,7 @@ impl Session {
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
     pub(crate) fn start_http(&mut self, config: &h3::Config) -> bool {
         if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
-            self.acks.wrote();
+            self.wrote();
             match h3::Connection::with_transport(&mut self.quic, config) {
                 Ok(h3) => self.h3 = Some(h3),
                 // The peer grants no control stream: there is no HTTP/3 with it.
@@ -233,7 +240,7 @@ impl Session {
 
     /// For whatever changes it in a way that the peer must be told.
     pub(crate) fn quic_mut(&mut self) -> &mut quiche::Connection {
-        self.acks.wrote();
+        self.wrote();
         &mut self.quic
     }
 
@@ -269,7 +276,7 @@ impl Session {
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
-        self.acks.wrote();
+        self.wrote();
         // `Done`: it was closed already.
         let _ = self.quic.close(true, code, reason);
     }
@@ -329,7 +336,7 @@ impl Session {
         bytes: &[u8],
         fin: bool,
     ) -> Result<usize, StreamError> {
-        self.acks.wrote();
+        self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_body(&mut self.quic, stream, bytes, fin)?)
     }
@@ -339,7 +346,7 @@ impl Session {
         stream: u64,
         fields: &[Header],
     ) -> Result<(), StreamError> {
-        self.acks.wrote();
+        self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         Ok(h3.send_additional_headers(&mut self.quic, stream, fields, true, true)?)
     }
@@ -352,7 +359,7 @@ impl Session {
         first: bool,
         fin: bool,
     ) -> Result<(), StreamError> {
-        self.acks.wrote();
+        self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         if !first {
             return Ok(h3.send_additional_headers(&mut self.quic, stream, fields, false, fin)?);
@@ -368,7 +375,7 @@ impl Session {
         fields: &[Header],
         fin: bool,
     ) -> Result<u64, StreamError> {
-        self.acks.wrote();
+        self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         match h3.send_request(&mut self.quic, fields, fin) {
             Ok(stream) => {
@@ -497,30 +504,46 @@ impl Session {
     /// send. Where that overtakes the RESET_STREAM, or the datagram with the
     /// RESET_STREAM is lost, a body that was cut looks whole to the peer.
     pub(crate) fn reset(&mut self, stream: u64, code: u64) {
-        self.acks.wrote();
+        self.wrote();
         self.resets_due.push((stream, code));
     }
 
     /// Everything that could be sent was sent: tells the resets that wait for that.
     /// True if there is something to send again.
     ///
-    /// With room left for a packet nothing is unsent. Without, that is not known, and after a while they are told all the same: a stream that
-    /// stays open is worth less than its end.
+    /// Nothing is unsent if quiche stopped although it had room. It does not say why
+    /// it stopped, so it is asked for two PINGs, one after the other: if both leave,
+    /// there was room for bytes of a stream before. Without room the resets wait, and
+    /// after a while they are told all the same: a stream that stays open is worth
+    /// less than its end.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
         if self.resets_due.is_empty() || self.is_over() {
             return false;
         }
-        let control_stream = if self.quic.is_server() { 3 } else { 2 };
-        let room = self.quic.stream_capacity(control_stream).unwrap_or(0);
         let by = *self.resets_by.get_or_insert(now + limits::RESET_BLOCKED);
-        if room < limits::RESET_ROOM && now < by {
-            return false;
+        if self.pings_sent < 2 && now < by {
+            let asked = std::mem::replace(&mut self.ping_asked, true);
+            // Asked again and again it would do nothing but take turns.
+            return !asked && self.quic.send_ack_eliciting().is_ok();
         }
         self.resets_by = None;
+        self.pings_sent = 0;
         for (stream, code) in std::mem::take(&mut self.resets_due) {
             self.shutdown(stream, quiche::Shutdown::Write, code);
         }
         true
+    }
+
+    /// Something was written, or changed in a way that the peer must be told.
+    fn wrote(&mut self) {
+        self.acks.wrote();
+        self.room_is_unknown();
+    }
+
+    /// Something happened that may have given quiche more to send.
+    fn room_is_unknown(&mut self) {
+        self.pings_sent = 0;
+        self.ping_asked = false;
     }
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
@@ -533,7 +556,7 @@ impl Session {
     /// count of that stream's bytes is negative, and shutting it down subtracts.
     fn shutdown(&mut self, stream: u64, direction: quiche::Shutdown, code: u64) {
         if !self.is_over() {
-            self.acks.wrote();
+            self.wrote();
             let _ = self.quic.stream_shutdown(stream, direction, code);
         }
     }
@@ -622,7 +645,7 @@ impl Session {
 
     /// Tells the peer that requests from stream `id` on are not served here.
     pub(crate) fn send_goaway(&mut self, id: u64) -> bool {
-        self.acks.wrote();
+        self.wrote();
         match self.h3.as_mut() {
             Some(h3) => h3.send_goaway(&mut self.quic, id).is_ok(),
             None => false,
@@ -643,12 +666,13 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.quic.timeout_instant().is_some_and(|t| t <= now) {
             let before = self.probes();
+            self.room_is_unknown();
             self.quic.on_timeout();
             self.liveness.probed(self.probes().saturating_sub(before));
         }
         if self.liveness.wants_ping(&self.quic, now) && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
-            self.acks.wrote();
+            self.wrote();
             let _ = self.quic.send_ack_eliciting();
         }
     }
@@ -685,6 +709,9 @@ impl Session {
         let most = if closing { 1 } else { max_segments };
         let transmit = assembly.transmit(&mut self.quic, self.socket, most, buf);
         self.farewells += u32::from(closing && transmit.is_some());
+        if transmit.is_some() && std::mem::take(&mut self.ping_asked) {
+            self.pings_sent += 1;
+        }
         transmit
     }
 }
