@@ -1,53 +1,94 @@
-//! Hostile bytes against a whole [`Proxy`](spooky_core::Proxy), in memory.
+//! Hostile input against Spooky: each target takes any bytes at all, and panics
+//! if something does not hold that must hold.
 //!
-//! ```text
-//!  bytes ─▶ script ─▶ world ─┬─ client ◀──datagrams──▶ Proxy ◀──datagrams──▶ backend
-//!           operations       │  real quiche              │       real quiche
-//!                            └─ witness: what must hold ◀┘
-//! ```
-//!
-//! An input is a [`script`]: a byte of switches, then operations. Operations
-//! carry raw datagrams, frames that ride in valid 1-RTT packets, bytes for
-//! streams, loss, the passing of time, and what a driver may call. The two peers
-//! are real, so that an input of a few bytes stands behind two handshakes.
-//!
-//! Time: `now` begins two hours ago and moves by operations alone, so that it is
-//! never ahead of the clock that quiche reads by itself. Timers of the core fire
-//! in an instant; quiche's own (probes, idle) do not fire here.
+//! A target is a function here, with a file of the same name in `fuzz_targets` for
+//! cargo-fuzz and a folder of that name in `corpus`. [`TARGETS`] lists them all:
+//! the replay on stable Rust goes through that list.
 
-mod backend;
-mod generate;
-mod mutate;
-mod packet;
-mod peer;
-mod requests;
-mod script;
-mod seeds;
-mod settings;
-mod witness;
-mod world;
+mod config_text;
+mod connection_ids;
+mod dice;
+mod input;
+mod parsers;
+pub mod proxy_datagrams;
+mod request_heads;
+mod scenarios;
 
-pub use generate::generate;
-pub use mutate::{Dice, mutate};
-pub use seeds::seeds;
+pub use config_text::config_text;
+pub use connection_ids::connection_ids;
+pub use dice::{Dice, mutate};
+pub use parsers::parsers;
+pub use proxy_datagrams::proxy_datagrams;
+pub use request_heads::request_heads;
+pub use scenarios::scenarios;
 
-use script::Script;
-use spooky_core::observe::Counters;
-use world::World;
+/// One way in.
+pub struct Target {
+    /// Its name, everywhere.
+    pub name: &'static str,
+    /// Plays one input.
+    pub play: fn(&[u8]),
+    /// Inputs to begin with, each with its name.
+    pub seeds: fn() -> Vec<(&'static str, Vec<u8>)>,
+    /// Makes an input that nobody wrote, if something here knows how.
+    pub make: Option<fn(&mut Dice) -> Vec<u8>>,
+}
 
-/// Operations of one input: what comes after them is not looked at.
-const OPERATIONS: usize = 256;
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "proxy_datagrams",
+        play: proxy_datagrams,
+        seeds: proxy_datagrams::seeds,
+        make: Some(proxy_datagrams::generate),
+    },
+    Target {
+        name: "config_text",
+        play: config_text,
+        seeds: config_text::seeds,
+        make: None,
+    },
+    Target {
+        name: "request_heads",
+        play: request_heads,
+        seeds: request_heads::seeds,
+        make: Some(request_heads::generate),
+    },
+    Target {
+        name: "connection_ids",
+        play: connection_ids,
+        seeds: connection_ids::seeds,
+        make: None,
+    },
+    Target {
+        name: "parsers",
+        play: parsers,
+        seeds: parsers::seeds,
+        make: Some(parsers::generate),
+    },
+    Target {
+        name: "scenarios",
+        play: scenarios,
+        seeds: scenarios::seeds,
+        make: Some(scenarios::generate),
+    },
+];
 
-/// Plays one input, and panics if anything that must hold does not.
-///
-/// Returns what the proxy counted meanwhile, which tells how far inputs reach.
-pub fn run(data: &[u8]) -> Counters {
-    let Some((&switches, rest)) = data.split_first() else {
-        return Counters::default();
+/// The program of a target. Under cargo-fuzz it searches; built by plain Cargo it
+/// plays the files it is given, so that a finding can be looked at on stable Rust.
+#[macro_export]
+macro_rules! target {
+    ($play:path) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| $play(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            for path in std::env::args_os().skip(1) {
+                $play(&std::fs::read(&path)?);
+                println!("{}: all held", path.display());
+            }
+            Ok(())
+        }
     };
-    let mut world = World::new(script::Switches(switches));
-    for operation in Script::new(rest).take(OPERATIONS) {
-        world.play(operation);
-    }
-    world.end()
 }

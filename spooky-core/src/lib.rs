@@ -87,6 +87,9 @@
 )]
 
 pub mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
 pub mod observe;
 pub mod pump;

@@ -20,6 +20,9 @@ pub mod client;
 pub mod daemon;
 pub mod demo;
 mod event_loop;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod server;
 mod signals;
 

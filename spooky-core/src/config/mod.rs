@@ -26,7 +26,7 @@ mod schema;
 mod sections;
 #[cfg(test)]
 mod tests;
-mod units;
+pub(crate) mod units;
 
 use std::path::{Path, PathBuf};
 

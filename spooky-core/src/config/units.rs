@@ -7,7 +7,7 @@ use serde::Serializer;
 
 /// `250ms`, `5s`, `2m`, `1h`, or plain `0`. One that is too large to count is
 /// the largest there is: bounds refuse it with a better message.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, unit) = split(text)?;
     let count = saturating_number(digits);
     match unit {
@@ -21,7 +21,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// `64KiB`, `10MiB`, `1GiB`, or plain bytes. Too large ones as for durations.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (digits, unit) = split(text)?;
     let count = saturating_number(digits);
     let scale = match unit {
@@ -37,7 +37,7 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
 /// A whole number. Too large ones as for durations.
 ///
 /// A leading zero is refused: YAML 1.1 read it as octal, YAML 1.2 does not.
-pub(super) fn parse_number(text: &str) -> Option<u64> {
+pub(crate) fn parse_number(text: &str) -> Option<u64> {
     match split(text)? {
         (digits, "") => Some(saturating_number(digits)),
         _ => None,
@@ -45,7 +45,7 @@ pub(super) fn parse_number(text: &str) -> Option<u64> {
 }
 
 /// The duration in the largest unit that holds it exactly.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let (count, unit) = match millis {
         0 => (0, "s"),
@@ -58,7 +58,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
 }
 
 /// The size in the largest unit that holds it exactly.
-pub(super) fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     let (count, unit) = match bytes {
         0 => (0, ""),
         _ if bytes.is_multiple_of(1 << 30) => (bytes >> 30, "GiB"),

@@ -35,7 +35,7 @@ struct Line<'a> {
 
 /// Appends the line and its line break. Whatever bytes a client sent, there is
 /// no other line break in it, and it is valid JSON and UTF-8.
-pub(super) fn append(buffer: &mut Vec<u8>, record: &Record) {
+pub(crate) fn append(buffer: &mut Vec<u8>, record: &Record) {
     let request = record.request.as_ref();
     let line = Line {
         time: rfc3339(record.started),

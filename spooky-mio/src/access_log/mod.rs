@@ -5,8 +5,8 @@
 //! holds up the writer alone: the queue fills, further records are dropped and
 //! counted, and requests go on.
 
-mod line;
-mod rfc3339;
+pub(crate) mod line;
+pub(crate) mod rfc3339;
 mod writer;
 
 use std::fs::{File, OpenOptions};

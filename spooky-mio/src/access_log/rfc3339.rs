@@ -7,7 +7,7 @@ const DAY: u64 = 86_400;
 /// `time` in UTC as RFC 3339 has it, with milliseconds: `2026-01-02T03:04:05.006Z`.
 ///
 /// A clock before 1970 shows 1970: it is wrong anyway.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
     let (year, month, day) = date(seconds / DAY);

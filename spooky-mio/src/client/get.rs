@@ -116,7 +116,7 @@ fn prepare(args: &GetArgs) -> Result<(Target, Request, Trust), String> {
 }
 
 /// Takes `NAME: VALUE` apart.
-fn field(line: &str) -> Result<(&str, &str), String> {
+pub(crate) fn field(line: &str) -> Result<(&str, &str), String> {
     let (name, value) = line
         .split_once(':')
         .ok_or_else(|| format!("-H {line:?} has no colon: write -H 'name: value'"))?;

@@ -18,7 +18,7 @@
 
 mod connect;
 mod error;
-mod get;
+pub(crate) mod get;
 mod message;
 mod session;
 mod target;

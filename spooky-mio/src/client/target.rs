@@ -1,6 +1,6 @@
 //! An `https` URL, taken apart.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 use http::Uri;
@@ -70,6 +70,10 @@ impl FromStr for Target {
         if host.is_empty() {
             return Err(bad("it names no host"));
         }
+        // RFC 3986 section 3.2.2; zones and literals to come are not for us.
+        if authority.host().contains(['[', ']']) && host.parse::<Ipv6Addr>().is_err() {
+            return Err(bad("what stands in brackets is no IPv6 address"));
+        }
         let port = match authority.port() {
             Some(port) => port.as_u16(),
             // `Uri` drops a port that is no number of a port.
@@ -79,11 +83,14 @@ impl FromStr for Target {
             None => HTTPS_PORT,
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        // RFC 9114 section 4.3.1: URIs "that do not contain a path component MUST
+        // include a value of /"; one may have a query all the same.
+        let root = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
             host: host.to_owned(),
             port,
             authority: authority.as_str().to_owned(),
-            path: path.to_owned(),
+            path: format!("{root}{path}"),
         })
     }
 }
@@ -111,6 +118,12 @@ mod tests {
     }
 
     #[test]
+    fn a_query_without_a_path_is_asked_of_the_root() {
+        let target: Target = "https://example.com?c=d".parse().unwrap();
+        assert_eq!(target.path, "/?c=d");
+    }
+
+    #[test]
     fn what_is_no_https_url_is_refused_with_the_reason() {
         for (text, reason) in [
             ("http://a/", "always encrypted"),
@@ -118,6 +131,8 @@ mod tests {
             ("a/b", "begins with https://"),
             ("https://u:p@a/", "authorization"),
             ("https://a:99999/", "65535"),
+            ("https://[::1O]/", "no IPv6 address"),
+            ("https://a[b]/", "no IPv6 address"),
         ] {
             let error = text.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains(text) && error.contains(reason), "{error}");

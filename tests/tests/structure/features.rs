@@ -25,6 +25,18 @@ fn quiche_is_built_without_the_features_for_its_tests() {
     assert!(found.is_empty(), "quiche is resolved with {found:?}");
 }
 
+/// A member's feature `fuzzing` opens private parsers to the fuzz workspace.
+#[test]
+fn members_are_built_without_entrances_for_fuzzing() {
+    let metadata = workspace::Metadata::read();
+    let open: Vec<String> = metadata
+        .member_names()
+        .into_iter()
+        .filter(|name| metadata.features_of(name).iter().any(|f| f == "fuzzing"))
+        .collect();
+    assert!(open.is_empty(), "`fuzzing` is on for {open:?}");
+}
+
 #[test]
 fn members_take_every_dependency_from_the_workspace() {
     let members = workspace::Metadata::read().member_manifests();

@@ -67,14 +67,25 @@ impl Metadata {
 
     /// The manifests of the workspace's members.
     pub(crate) fn member_manifests(&self) -> Vec<PathBuf> {
+        self.members()
+            .map(|package| PathBuf::from(text(&package["manifest_path"])))
+            .collect()
+    }
+
+    /// The names of the workspace's members.
+    pub(crate) fn member_names(&self) -> Vec<String> {
+        self.members()
+            .map(|package| text(&package["name"]).to_owned())
+            .collect()
+    }
+
+    fn members(&self) -> impl Iterator<Item = &Value> {
         let members: Vec<&str> = list(&self.0["workspace_members"])
             .iter()
             .map(text)
             .collect();
         self.packages()
-            .filter(|package| members.contains(&text(&package["id"])))
-            .map(|package| PathBuf::from(text(&package["manifest_path"])))
-            .collect()
+            .filter(move |package| members.contains(&text(&package["id"])))
     }
 
     fn packages(&self) -> impl Iterator<Item = &Value> {

@@ -6,26 +6,26 @@ use quiche::h3::{Header, NameValue};
 
 /// The plan of one answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// When the head may go out.
-    pub(super) when: When,
+    pub(crate) when: When,
     /// What becomes of the request's body.
-    pub(super) reading: Reading,
+    pub(crate) reading: Reading,
     /// Whether a 103 goes before the head.
-    pub(super) early_hint: bool,
-    pub(super) status: u16,
+    pub(crate) early_hint: bool,
+    pub(crate) status: u16,
     /// Fields of the head besides `:status`, `x-backend` and `content-length`.
-    pub(super) fields: Vec<(String, String)>,
+    pub(crate) fields: Vec<(String, String)>,
     /// What `content-length` says, which need not be true.
-    pub(super) announced: Option<u64>,
-    pub(super) body: Body,
-    pub(super) ending: Ending,
+    pub(crate) announced: Option<u64>,
+    pub(crate) body: Body,
+    pub(crate) ending: Ending,
     /// Whether GOAWAY goes out with it.
-    pub(super) leaving: bool,
+    pub(crate) leaving: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum When {
+pub(crate) enum When {
     Now,
     After(Duration),
     RequestEnded,
@@ -33,7 +33,7 @@ pub(super) enum When {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     Discard,
     /// Counted and hashed; the answer's body is the result.
     Digest,
@@ -44,7 +44,7 @@ pub(super) enum Reading {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Text(Vec<u8>),
     /// So many bytes of the pattern.
     Pattern(u64),
@@ -55,7 +55,7 @@ pub(super) enum Body {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     Clean,
     Trailers(Vec<(String, String)>),
     /// The request's trailers come back.
@@ -67,11 +67,11 @@ pub(super) enum Ending {
 }
 
 /// RFC 9114 section 8.1.
-pub(super) const H3_INTERNAL_ERROR: u64 = 0x102;
+pub(crate) const H3_INTERNAL_ERROR: u64 = 0x102;
 
 impl Answer {
     /// The plan for a request with this head, by the backend called `id`.
-    pub(super) fn to(head: &[Header], id: &str) -> Self {
+    pub(crate) fn to(head: &[Header], id: &str) -> Self {
         let method = field(head, b":method");
         let target = field(head, b":path");
         let path = target.split('?').next().unwrap_or_default();
@@ -198,7 +198,7 @@ impl Answer {
     fn cut(number: Option<u64>, ending: Ending) -> Self {
         let len = number.unwrap_or(32 << 10);
         Self {
-            announced: Some(2 * len.max(1)),
+            announced: Some(len.max(1).saturating_mul(2)),
             body: Body::Pattern(len),
             ending,
             ..Self::pattern(len)
@@ -206,7 +206,7 @@ impl Answer {
     }
 
     /// Whether the head is the last that is sent.
-    pub(super) fn ends_with_head(&self) -> bool {
+    pub(crate) fn ends_with_head(&self) -> bool {
         let empty = match &self.body {
             Body::Text(text) => text.is_empty(),
             Body::Pattern(len) => *len == 0,
@@ -302,6 +302,12 @@ mod tests {
             };
             assert!(announced.is_some_and(|announced| announced > len), "{path}");
         }
+    }
+
+    #[test]
+    fn the_longest_body_is_announced_as_far_as_numbers_go() {
+        let answer = plan("GET", "/reset/18446744073709551615");
+        assert_eq!(answer.announced, Some(u64::MAX));
     }
 
     #[test]

@@ -26,7 +26,7 @@
 //! `HEAD` gets the head alone. Bodies are never held: what is read waits for
 //! room to be written, and what is not read stops the sender.
 
-mod answer;
+pub(crate) mod answer;
 mod connection;
 mod engine;
 mod exchange;

@@ -1,0 +1,162 @@
+//! Entrances to what is private, for the fuzz workspace alone: behind the feature
+//! `fuzzing`, which a test keeps out of every program of this workspace.
+//!
+//! Each does nothing but call on. What must hold is said over there.
+
+use std::time::Duration;
+
+use quiche::h3::Header;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::config::units;
+use crate::http::{self, HeadError, LocalReply, RequestHead, ResponseHead};
+use crate::listener::{self, Ids, Stranger};
+use crate::observe::Reason;
+
+/// A head that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    /// The fields that are sent on.
+    pub fields: Vec<Header>,
+    /// What `content-length` says.
+    pub content_length: Option<u64>,
+    /// The status of a response.
+    pub status: Option<u16>,
+    /// The head of a request.
+    pub request: Option<RequestHead>,
+}
+
+/// Why a head was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Larger than the limit.
+    TooLarge,
+    /// Breaks a rule; the text says which.
+    Malformed(&'static str),
+    /// CONNECT.
+    Connect,
+}
+
+impl From<HeadError> for Refused {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::TooLarge => Refused::TooLarge,
+            HeadError::Malformed(why) => Refused::Malformed(why),
+            HeadError::Connect => Refused::Connect,
+        }
+    }
+}
+
+/// Reads a client's head.
+///
+/// # Errors
+/// Why it is not taken.
+pub fn request(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+    let head = RequestHead::parse(fields, limit)?;
+    Ok(Taken {
+        fields: head.fields().to_vec(),
+        content_length: head.content_length(),
+        status: None,
+        request: Some(head),
+    })
+}
+
+/// Reads a backend's head.
+///
+/// # Errors
+/// Why it is not taken.
+pub fn response(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+    let head = ResponseHead::parse(fields, limit)?;
+    // Of a GET, whose response may have a body.
+    let content_length = head.body_length(false);
+    Ok(Taken {
+        status: Some(head.status),
+        fields: head.fields,
+        content_length,
+        request: None,
+    })
+}
+
+/// Reads a trailer section of either side.
+///
+/// # Errors
+/// Why it is not taken.
+pub fn trailers(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+    http::check_trailers(&fields, limit)?;
+    Ok(Taken {
+        fields,
+        content_length: None,
+        status: None,
+        request: None,
+    })
+}
+
+/// The `proxy-status` field of a reply that Spooky makes itself.
+pub fn proxy_status(reason: Reason, detail: &str) -> Vec<u8> {
+    use quiche::h3::NameValue;
+
+    let reply = LocalReply::new(reason, Some(detail), false);
+    let field = reply.fields.iter().find(|f| f.name() == b"proxy-status");
+    field.map_or_else(Vec::new, |f| f.value().to_vec())
+}
+
+/// A connection id of `worker`, with the random bytes of `seed`.
+pub fn issue_id(key: [u8; 16], worker: u16, seed: u64) -> [u8; 16] {
+    Ids::new(key).issue(worker, &mut StdRng::seed_from_u64(seed))
+}
+
+/// The worker that an id names, if it is one of ours.
+pub fn worker_of(key: [u8; 16], id: &[u8]) -> Option<u16> {
+    Ids::new(key).worker(id)
+}
+
+/// The destination connection id of a datagram.
+pub fn destination_id(datagram: &[u8]) -> Option<&[u8]> {
+    listener::destination_id(datagram)
+}
+
+/// What becomes of a datagram with an id that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It starts a connection.
+    Accepted,
+    /// It is answered with our versions.
+    Negotiated,
+    /// Nothing.
+    Dropped,
+}
+
+/// Looks at a datagram with an id that nobody knows.
+pub fn classify(datagram: &mut [u8]) -> Fate {
+    match listener::classify(datagram) {
+        Stranger::Accept(_) => Fate::Accepted,
+        Stranger::Negotiate(_) => Fate::Negotiated,
+        Stranger::Drop => Fate::Dropped,
+    }
+}
+
+/// A duration of a configuration.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    units::parse_duration(text)
+}
+
+/// A size of a configuration.
+pub fn parse_size(text: &str) -> Option<u64> {
+    units::parse_size(text)
+}
+
+/// A number of a configuration.
+pub fn parse_number(text: &str) -> Option<u64> {
+    units::parse_number(text)
+}
+
+/// A duration as `check --effective` prints it.
+pub fn format_duration(duration: Duration) -> String {
+    units::format_duration(duration)
+}
+
+/// A size as `check --effective` prints it.
+pub fn format_size(bytes: u64) -> String {
+    units::format_size(bytes)
+}
