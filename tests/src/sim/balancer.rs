@@ -29,7 +29,7 @@ const BLOCKED_FOR: Duration = Duration::from_micros(200);
 /// Bytes a connection holds whatever it carries: quiche, TLS, our tables.
 const CONNECTION_BYTES: u64 = 96 << 10;
 /// Bytes that a worker's tables keep, whatever it carried.
-const WORKER_BYTES: usize = 32 << 10;
+const WORKER_BYTES: usize = 64 << 10;
 /// Live connections and exchanges up to which everything is looked at after each step.
 const CHECK_EACH: u64 = 100;
 
@@ -307,7 +307,9 @@ impl Balancer {
         let bounds = &self.bounds;
         // Either way: a head, what may lie unread, and what may lie unacknowledged.
         let exchange = 2 * (bounds.header_bytes + bounds.stream_window + bounds.peer_window);
-        let most = connections * CONNECTION_BYTES + snapshot.exchanges * exchange;
+        // Streams that are over for us may have bytes that no one acknowledged yet.
+        let connection = CONNECTION_BYTES + bounds.peer_window;
+        let most = connections * connection + snapshot.exchanges * exchange;
         let most = self.buffers() as u64 + most + most / 2 + (1 << 20);
         let grown = self.grown();
         assert!(

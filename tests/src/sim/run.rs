@@ -25,8 +25,8 @@ use super::{memory, world};
 /// connections and pools, and the drain.
 const AFTERMATH: Duration = Duration::from_secs(600);
 /// What the balancer may still hold when all is over, more than at its beginning, for
-/// each client and request there was: tables keep the room they grew to.
-const KEPT_EACH: i64 = 1 << 10;
+/// each client, backend and request there was: tables keep the room they grew to.
+const KEPT_EACH: i64 = 2 << 10;
 /// Steps in one moment of virtual time.
 const MOMENT: u64 = 100_000;
 /// Steps of a run: more is a storm.
@@ -326,7 +326,7 @@ impl<'a> Run<'a> {
             "a timer is left when all is over"
         );
         self.wires.ledger.check_end();
-        let peers = self.clients.len() + self.wires.ledger.entries().len();
+        let peers = self.clients.len() + self.backends.len() + self.wires.ledger.entries().len();
         let kept = self.balancer.buffers() + KEPT_EACH * peers as i64;
         let grown = self.balancer.grown();
         assert!(
