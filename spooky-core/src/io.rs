@@ -90,6 +90,9 @@ pub(crate) struct Handle {
     pub(crate) generation: u32,
 }
 
+/// Slots that a table keeps when it is empty.
+const KEPT_SLOTS: usize = 64;
+
 /// Slots with generations: a handle to something that was removed finds nothing.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
@@ -130,7 +133,12 @@ impl<T> Table<T> {
 
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<T> {
         self.get(handle)?;
-        Some(self.slots.remove(handle.slot as usize).1)
+        let removed = self.slots.remove(handle.slot as usize).1;
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+            // A crowd that has left leaves no memory behind.
+            self.slots = slab::Slab::new();
+        }
+        Some(removed)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -158,6 +166,19 @@ pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_empties_gives_its_room_back() {
+        let mut table = Table::new();
+        let handles: Vec<Handle> = (0..1000).map(|n| table.insert(n)).collect();
+        for handle in &handles {
+            assert!(table.remove(*handle).is_some());
+        }
+        assert_eq!(table.slots.capacity(), 0);
+        let next = table.insert(1);
+        assert_eq!(table.get(handles[0]), None, "old handles stay dead");
+        assert_eq!(table.get(next), Some(&1));
+    }
 
     #[test]
     fn a_handle_to_a_reused_slot_finds_nothing() {

@@ -51,6 +51,10 @@ impl Routes {
     pub(crate) fn remove(&mut self, id: &[u8]) {
         if let Ok(id) = <&Cid>::try_from(id) {
             self.ours.remove(id);
+            if self.ours.is_empty() {
+                // A crowd that has left leaves no memory behind.
+                self.ours = FxHashMap::default();
+            }
         }
     }
 
@@ -61,6 +65,9 @@ impl Routes {
 
     pub(crate) fn remove_chosen(&mut self, id: &[u8]) {
         self.chosen.remove(id);
+        if self.chosen.is_empty() {
+            self.chosen.shrink_to_fit();
+        }
     }
 
     /// Ids of both kinds.

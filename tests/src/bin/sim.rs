@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use spooky_tests::sim::sweep::{self, Sum};
-use spooky_tests::sim::{Counting, Failure, Scenario, shrink};
+use spooky_tests::sim::{Counting, Failure, FaultKind, Link, Scenario, Story, get, shrink};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -20,6 +20,7 @@ usage: ./x sim [--seeds N] [--from SEED] [--threads N] [--failures N]
                                   N random scenarios, until so many have failed (1)
        ./x sim --seed SEED        one seed again; SPOOKY_SIM_LOG=FILE writes every action
        ./x sim --scenario FILE    a scenario written as JSON
+       ./x sim --crowd            1,000 clients for a minute, 5 backends, one crashes
        ./x sim --shrink SEED      makes the failure of a seed smaller
 
 SPOOKY_SIM_SEED and SPOOKY_SIM_SEEDS mean the same as --seed and --seeds.";
@@ -45,6 +46,9 @@ fn main() -> ExitCode {
     }
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--crowd" {
+            return timed(&crowd());
+        }
         let value = arguments.next();
         let number = value.as_deref().and_then(|text| text.parse().ok());
         match (argument.as_str(), number, value) {
@@ -154,6 +158,37 @@ fn one(scenario: &Scenario) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A thousand clients that ask once a second over a poor network.
+fn crowd() -> Scenario {
+    let secs = Duration::from_secs;
+    let (backend, refuses) = (2, true);
+    Story::new()
+        .clients(1_000, get(2_000).times(60).every(secs(1)))
+        .backends(5)
+        .link(Link::lossy())
+        .at(secs(20), FaultKind::Crash { backend, refuses })
+        .at(secs(35), FaultKind::Restart { backend })
+        .until(secs(62))
+        .scenario(1)
+}
+
+/// Plays it and tells what it cost.
+fn timed(scenario: &Scenario) -> ExitCode {
+    let begun = Instant::now();
+    let code = one(scenario);
+    let clock = "/proc/self/stat";
+    let stat = std::fs::read_to_string(clock).unwrap_or_default();
+    // utime and stime, in hundredths of a second (proc(5)).
+    let ticks = stat.split_whitespace().skip(13).take(2);
+    let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
+    println!(
+        "{:.1} s, {:.1} s of the processor",
+        begun.elapsed().as_secs_f64(),
+        ticks as f64 / 100.0
+    );
+    code
 }
 
 fn one_smaller(scenario: &Scenario) -> ExitCode {

@@ -28,6 +28,8 @@ const DATAGRAMS_A_TURN: usize = 100_000;
 const BLOCKED_FOR: Duration = Duration::from_micros(200);
 /// Bytes a connection holds whatever it carries: quiche, TLS, our tables.
 const CONNECTION_BYTES: u64 = 96 << 10;
+/// Room that a connection or exchange takes in tables, and twice that when they double.
+const SLOT_BYTES: u64 = 4 << 10;
 /// Bytes that a worker's tables keep, whatever it carried.
 const WORKER_BYTES: usize = 64 << 10;
 /// Live connections and exchanges up to which everything is looked at after each step.
@@ -44,6 +46,8 @@ pub(crate) struct Balancer {
     dice: Rng,
     steps: u64,
     next_check: u64,
+    /// The most connections and exchanges there were at once.
+    most_live: u64,
     /// Bytes it held when it had nothing to do yet.
     began_with: i64,
 }
@@ -115,6 +119,7 @@ impl Balancer {
             dice,
             steps: 0,
             next_check: 0,
+            most_live: 0,
             began_with,
         }
     }
@@ -287,6 +292,7 @@ impl Balancer {
         }
         let snapshot = self.snapshot();
         let live = snapshot.exchanges + snapshot.downstream_connections;
+        self.most_live = self.most_live.max(live + snapshot.backend_connections);
         self.next_check = self.steps + 1 + live / CHECK_EACH;
         let counters = &snapshot.counters;
         let records: u64 = self.workers.iter().map(|w| w.records).sum();
@@ -301,6 +307,11 @@ impl Balancer {
         self.check_memory(&snapshot);
     }
 
+    /// What tables may keep: they give their room back only when they are empty.
+    fn kept(&self) -> u64 {
+        self.most_live * SLOT_BYTES
+    }
+
     /// Live bytes stay under 1.5 × the bounds of all that is live, and 1 MiB.
     fn check_memory(&self, snapshot: &Snapshot) {
         let connections = snapshot.downstream_connections + snapshot.backend_connections;
@@ -310,7 +321,7 @@ impl Balancer {
         // Streams that are over for us may have bytes that no one acknowledged yet.
         let connection = CONNECTION_BYTES + bounds.peer_window;
         let most = connections * connection + snapshot.exchanges * exchange;
-        let most = self.buffers() as u64 + most + most / 2 + (1 << 20);
+        let most = self.kept() + self.buffers() as u64 + most + most / 2 + (1 << 20);
         let grown = self.grown();
         assert!(
             grown <= most as i64,
