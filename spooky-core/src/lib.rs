@@ -104,6 +104,7 @@ pub mod limits;
 mod listener;
 mod liveness;
 mod proxy;
+mod resets;
 mod session;
 mod setup;
 mod shared;

@@ -17,6 +17,7 @@ use crate::http::LocalReply;
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
+use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
 
 /// HTTP/3 error codes, RFC 9114 section 8.1.
@@ -104,13 +105,8 @@ pub(crate) struct Session {
     resets: u64,
     /// See [`Session::may_be_reset`].
     suspects: Vec<u64>,
-    /// Resets that wait, and until when at most. See [`Session::reset`].
-    resets_due: Vec<(u64, u64)>,
-    resets_by: Option<Instant>,
-    /// Of the PINGs that show that nothing is unsent: one was asked for, and so many
-    /// have left.
-    ping_asked: bool,
-    pings_sent: u8,
+    /// Our resets that wait.
+    resets_due: Resets,
     /// Times that something was sent after it was closed from here.
     farewells: u32,
     /// Kept from going idle even without an exchange.
@@ -163,10 +159,7 @@ impl Session {
             stops: 0,
             resets: 0,
             suspects: Vec::new(),
-            resets_due: Vec::new(),
-            resets_by: None,
-            ping_asked: false,
-            pings_sent: 0,
+            resets_due: Resets::default(),
             farewells: 0,
             hold: false,
             met: None,
@@ -181,7 +174,7 @@ impl Session {
         to: SocketAddr,
         now: Instant,
     ) {
-        self.room_is_unknown();
+        self.resets_due.room_is_unknown();
         // An error closes the connection, which `is_over` tells.
         let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
         self.acks.received();
@@ -497,53 +490,34 @@ impl Session {
     }
 
     /// Ends our direction of `stream` with `code`, if it is open, as soon as all that
-    /// was written before is on its way.
-    ///
-    /// quiche 0.30 drops what is unsent when a stream is reset, and then sends the
-    /// end of the stream (an empty STREAM frame with FIN) if it still had bytes to
-    /// send. Where that overtakes the RESET_STREAM, or the datagram with the
-    /// RESET_STREAM is lost, a body that was cut looks whole to the peer.
+    /// was written before has left; see [`Resets`].
     pub(crate) fn reset(&mut self, stream: u64, code: u64) {
         self.wrote();
-        self.resets_due.push((stream, code));
+        self.resets_due.push(stream, code);
     }
 
     /// Everything that could be sent was sent: tells the resets that wait for that.
     /// True if there is something to send again.
-    ///
-    /// Nothing is unsent if quiche stopped although it had room. It does not say why
-    /// it stopped, so it is asked for two PINGs, one after the other: if both leave,
-    /// there was room for bytes of a stream before. Without room the resets wait, and
-    /// after a while they are told all the same: a stream that stays open is worth
-    /// less than its end.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
-        if self.resets_due.is_empty() || self.is_over() {
+        if self.is_over() {
             return false;
         }
-        let by = *self.resets_by.get_or_insert(now + limits::RESET_BLOCKED);
-        if self.pings_sent < 2 && now < by {
-            let asked = std::mem::replace(&mut self.ping_asked, true);
-            // Asked again and again it would do nothing but take turns.
-            return !asked && self.quic.send_ack_eliciting().is_ok();
+        match self.resets_due.next(now) {
+            Next::Nothing => false,
+            Next::Ping => self.quic.send_ack_eliciting().is_ok(),
+            Next::Tell(resets) => {
+                for (stream, code) in resets {
+                    self.shutdown(stream, quiche::Shutdown::Write, code);
+                }
+                true
+            }
         }
-        self.resets_by = None;
-        self.pings_sent = 0;
-        for (stream, code) in std::mem::take(&mut self.resets_due) {
-            self.shutdown(stream, quiche::Shutdown::Write, code);
-        }
-        true
     }
 
     /// Something was written, or changed in a way that the peer must be told.
     fn wrote(&mut self) {
         self.acks.wrote();
-        self.room_is_unknown();
-    }
-
-    /// Something happened that may have given quiche more to send.
-    fn room_is_unknown(&mut self) {
-        self.pings_sent = 0;
-        self.ping_asked = false;
+        self.resets_due.room_is_unknown();
     }
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
@@ -666,7 +640,7 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.quic.timeout_instant().is_some_and(|t| t <= now) {
             let before = self.probes();
-            self.room_is_unknown();
+            self.resets_due.room_is_unknown();
             self.quic.on_timeout();
             self.liveness.probed(self.probes().saturating_sub(before));
         }
@@ -682,7 +656,7 @@ impl Session {
     pub(crate) fn timeout(&mut self, now: Instant) -> Option<Instant> {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
-        let ours = crate::io::earliest(keepalive, self.resets_by);
+        let ours = crate::io::earliest(keepalive, self.resets_due.deadline());
         crate::io::earliest(self.quic.timeout_instant(), ours)
     }
 
@@ -709,8 +683,8 @@ impl Session {
         let most = if closing { 1 } else { max_segments };
         let transmit = assembly.transmit(&mut self.quic, self.socket, most, buf);
         self.farewells += u32::from(closing && transmit.is_some());
-        if transmit.is_some() && std::mem::take(&mut self.ping_asked) {
-            self.pings_sent += 1;
+        if transmit.is_some() {
+            self.resets_due.sent();
         }
         transmit
     }

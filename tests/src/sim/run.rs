@@ -1,4 +1,8 @@
 //! One run of a scenario: the nodes, the loop, and what must hold at the end.
+#![allow(
+    clippy::result_large_err,
+    reason = "a failure is made once, at the end of a run"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
