@@ -200,7 +200,7 @@ impl Client {
     fn work(&mut self, cx: &mut Cx<'_>) {
         let now = Instant::now();
         // Browsers have none to spare; these are every second client.
-        if self.index % 2 == 0 {
+        if self.index.is_multiple_of(2) {
             self.issue_ids();
         }
         self.listen(cx);

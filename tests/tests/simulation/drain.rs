@@ -20,6 +20,7 @@ fn a_drain_finishes_what_is_in_flight_and_refuses_what_comes_after() {
         )
         .all_at_once()
         .at(secs(1), FaultKind::Drain { within: secs(20) })
+        .until(secs(5))
         .check(3, |told| {
             let refused = told.ended(|end| end == End::Reset(REJECTED));
             // Whoever has heard the GOAWAY asks no more; who has not is told.
