@@ -84,7 +84,12 @@ impl Shrinker {
     /// Whole clients, requests, backends, faults and lines of the configuration.
     fn parts(&mut self) {
         self.list(|s| s.clients.len(), remove_client);
-        self.list(|s| s.faults.len(), |s, index| drop(s.faults.remove(index)));
+        self.list(
+            |s| s.faults.len(),
+            |s, index| {
+                s.faults.remove(index);
+            },
+        );
         for client in 0..self.best.clients.len() {
             let remove = |s: &mut Scenario, index: usize| {
                 s.clients[client].requests.remove(index);
