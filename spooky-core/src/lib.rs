@@ -92,6 +92,8 @@ pub mod config;
 pub mod fuzzing;
 pub mod io;
 pub mod observe;
+#[doc(hidden)]
+pub mod planted;
 pub mod pump;
 
 mod acks;

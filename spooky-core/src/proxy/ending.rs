@@ -14,6 +14,7 @@ use crate::io::{Event, Handle};
 use crate::limits;
 use crate::listener::ConnectionRef;
 use crate::observe::{Outcome, Reason, Record};
+use crate::planted::{self, Bug};
 use crate::session::code;
 
 impl Proxy {
@@ -169,7 +170,12 @@ impl Proxy {
         };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.abort(stream, stream_code);
+            if planted::is(Bug::EndsClean) && stream_code == code::INTERNAL_ERROR {
+                // An error is a stream that is over.
+                let _ = conn.session.send_body(stream, b"", true);
+            } else {
+                conn.session.abort(stream, stream_code);
+            }
         }
         self.finish(id, Outcome::Reset, now);
     }
@@ -188,7 +194,9 @@ impl Proxy {
         match state {
             State::New | State::Replying => {}
             State::Queued { backend } => {
-                self.shared.backends[backend].pending.sub();
+                if !planted::is(Bug::KeepsPlace) {
+                    self.shared.backends[backend].pending.sub();
+                }
                 let exchanges = &self.exchanges;
                 let waits = |h| {
                     exchanges
@@ -247,6 +255,7 @@ impl Proxy {
 
     /// The one end of every exchange.
     fn finish(&mut self, id: Handle, outcome: Outcome, now: Instant) {
+        let state = self.exchanges.get(id).map(|exchange| exchange.state);
         self.detach(id, now);
         let Some(exchange) = self.exchanges.remove(id) else {
             return;
@@ -284,6 +293,10 @@ impl Proxy {
             reason: exchange.reason,
             detail: exchange.detail,
         };
+        let waited = matches!(state, Some(State::Queued { .. } | State::Connecting { .. }));
+        if planted::is(Bug::LosesRecord) && waited {
+            return;
+        }
         self.emit(Event::Exchange(Box::new(record)));
     }
 
@@ -345,6 +358,10 @@ impl Proxy {
             } else {
                 None
             };
+            if planted::is(Bug::AsksTwice) {
+                self.restart_or_fail(id, Reason::BackendGone, detail, now);
+                continue;
+            }
             self.fail(id, Reason::BackendGone, detail, now);
         }
         for id in heads {

@@ -58,6 +58,10 @@ fn main() -> ExitCode {
             ("--threads", Some(count), _) => options.threads = count as usize,
             ("--seed", Some(seed), _) => return one(&sweep::scenario(seed)),
             ("--shrink", Some(seed), _) => return one_smaller(&sweep::scenario(seed)),
+            ("--help" | "-h", _, _) => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
             ("--scenario", _, Some(path)) => return from_file(Path::new(&path)),
             _ => {
                 eprintln!("{USAGE}");

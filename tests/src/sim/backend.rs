@@ -269,7 +269,7 @@ impl Connection {
         };
         self.newest = self.newest.max(Some(stream));
         self.count += 1;
-        if asks == Behaviour::Reject {
+        if asks == Behaviour::Reject || (asks == Behaviour::RejectOnce && arrival == 0) {
             ledger.disowned(key, arrival);
             self.end.abort(stream, quic::REQUEST_REJECTED);
             served.state = State::Done;

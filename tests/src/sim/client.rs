@@ -132,6 +132,7 @@ impl Client {
 
     /// Moves to another port, if the other side gave it an id to do so with.
     pub(crate) fn migrate(&mut self, cx: &mut Cx<'_>) {
+        self.issue_ids();
         let Some(end) = &mut self.end else { return };
         if !end.quic.is_established() || end.quic.available_dcids() == 0 {
             return;
@@ -145,6 +146,19 @@ impl Client {
             cx.note(format!("migrates to {address}"));
         }
         self.work(cx);
+    }
+
+    /// Gives the other side spare ids, without which quiche does not move.
+    fn issue_ids(&mut self) {
+        let Some(end) = &mut self.end else { return };
+        while end.quic.is_established() && end.quic.scids_left() > 0 {
+            let (mut id, mut token) = ([0; ID], [0; 16]);
+            self.dice.fill(&mut id);
+            self.dice.fill(&mut token);
+            let scid = quiche::ConnectionId::from_ref(&id);
+            let issued = end.quic.new_scid(&scid, u128::from_be_bytes(token), false);
+            issued.expect("there is room for it");
+        }
     }
 
     /// Ends, whatever it still waits for.
@@ -185,6 +199,10 @@ impl Client {
 
     fn work(&mut self, cx: &mut Cx<'_>) {
         let now = Instant::now();
+        // Browsers have none to spare; these are every second client.
+        if self.index.is_multiple_of(2) {
+            self.issue_ids();
+        }
         self.listen(cx);
         self.ask(cx, now);
         self.cancel(cx, now);

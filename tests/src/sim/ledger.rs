@@ -50,7 +50,6 @@ pub struct Recorded {
 /// Once that a request came to a backend.
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
-    #[allow(dead_code, reason = "printed when a promise is broken")]
     backend: u32,
     /// The backend told that it did not process it.
     disowned: bool,
@@ -72,6 +71,32 @@ pub struct Entry {
     arrivals: Vec<Arrival>,
     /// A backend saw the end of its body.
     whole: bool,
+}
+
+impl Entry {
+    /// The backends it came to, in order.
+    pub fn backends(&self) -> Vec<u32> {
+        self.arrivals
+            .iter()
+            .map(|arrival| arrival.backend)
+            .collect()
+    }
+
+    /// A backend read its body to the end.
+    pub fn is_uploaded(&self) -> bool {
+        self.whole
+    }
+
+    /// A backend answered it, whole.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.end, Some((End::Answered { local: false, .. }, _)))
+    }
+
+    /// From when it was sent to its end, as its client saw it.
+    pub fn took(&self) -> Option<Duration> {
+        let (_, end) = self.end?;
+        end.checked_sub(self.sent?)
+    }
 }
 
 /// All requests of a simulation, by key.
@@ -323,6 +348,7 @@ impl RequestPlan {
                 | Behaviour::Slow(_)
                 | Behaviour::Hints
                 | Behaviour::Trailers
+                | Behaviour::RejectOnce
         )
     }
 }

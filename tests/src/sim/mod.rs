@@ -51,6 +51,7 @@ mod scheduler;
 mod shrink;
 mod story;
 pub mod sweep;
+mod told;
 mod trace;
 pub mod world;
 
@@ -65,5 +66,6 @@ pub use plan::{
 pub use rng::{Dice, Rng};
 pub use run::Report;
 pub use shrink::{Shrunk, shrink};
-pub use story::{Load, Story, Told, get, post};
+pub use story::{Load, Story, get, post};
+pub use told::Told;
 pub use trace::{Party, TraceHash};

@@ -89,7 +89,7 @@ pub enum Harm {
 /// Something done to the `n`th datagram from one node to another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct PacketFault {
-    /// [`Party::number`] of the sender.
+    /// `Party::number` of the sender.
     pub from: u64,
     /// … and of the receiver.
     pub to: u64,

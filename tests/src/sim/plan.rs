@@ -148,6 +148,8 @@ pub enum Behaviour {
     TooLong,
     /// Rejects it unprocessed: H3_REQUEST_REJECTED.
     Reject,
+    /// The same where it comes first; the backend that it comes to next answers.
+    RejectOnce,
     /// Answers with a head that breaks the rules.
     Malformed,
     /// Closes the connection after half of the body.

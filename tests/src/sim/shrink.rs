@@ -84,7 +84,12 @@ impl Shrinker {
     /// Whole clients, requests, backends, faults and lines of the configuration.
     fn parts(&mut self) {
         self.list(|s| s.clients.len(), remove_client);
-        self.list(|s| s.faults.len(), remove_fault);
+        self.list(
+            |s| s.faults.len(),
+            |s, index| {
+                s.faults.remove(index);
+            },
+        );
         for client in 0..self.best.clients.len() {
             let remove = |s: &mut Scenario, index: usize| {
                 s.clients[client].requests.remove(index);
@@ -242,10 +247,6 @@ fn move_up(index: &mut u32, gone: u32) -> bool {
     }
     *index -= u32::from(*index > gone);
     true
-}
-
-fn remove_fault(scenario: &mut Scenario, index: usize) {
-    scenario.faults.remove(index);
 }
 
 fn remove_line(scenario: &mut Scenario, index: usize) {

@@ -1,15 +1,16 @@
 //! What the author of a hand-written scenario uses: it reads as prose.
 
+use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 use std::time::Duration;
 
-use super::ledger::{End, Entry};
 use super::network::Link;
 use super::plan::{
     BackendPlan, Behaviour, ClientPlan, Fault, FaultKind, Method, RequestPlan, Scenario,
 };
-use super::run::Report;
 use super::sweep::{self, SEED, SEEDS};
+use super::told::Told;
 
 /// A scenario in the making. See the [module](super) for an example.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Story {
     load: Load,
     client: ClientPlan,
     clients: u32,
+    /// Clients that differ from those.
+    others: Vec<(u32, Load, ClientPlan)>,
     together: bool,
     backend: BackendPlan,
 }
@@ -136,6 +139,7 @@ impl Story {
                 vanishes: false,
             },
             clients: 1,
+            others: Vec::new(),
             together: false,
             backend: BackendPlan {
                 weight: 100,
@@ -154,6 +158,15 @@ impl Story {
     pub fn clients(mut self, count: u32, load: Load) -> Self {
         self.clients = count;
         self.load = load;
+        self
+    }
+
+    /// Other clients besides, with a load of their own.
+    #[must_use]
+    pub fn also(mut self, count: u32, load: Load, change: impl FnOnce(&mut ClientPlan)) -> Self {
+        let mut client = self.client.clone();
+        change(&mut client);
+        self.others.push((count, load, client));
         self
     }
 
@@ -214,6 +227,20 @@ impl Story {
         self
     }
 
+    /// So often in a million a socket of the balancer is full when it sends.
+    #[must_use]
+    pub fn blocked(mut self, chance: u32) -> Self {
+        self.scenario.blocked = chance;
+        self
+    }
+
+    /// The balancer has its turn so long after a datagram came.
+    #[must_use]
+    pub fn turn(mut self, turn: Duration) -> Self {
+        self.scenario.turn = turn;
+        self
+    }
+
     /// Something happens at a time.
     #[must_use]
     pub fn at(mut self, at: Duration, what: FaultKind) -> Self {
@@ -232,18 +259,25 @@ impl Story {
     pub fn scenario(&self, seed: u64) -> Scenario {
         let mut scenario = self.scenario.clone();
         scenario.seed = seed;
+        scenario.clients = self.crowd(self.clients, &self.load, &self.client);
+        for (count, load, client) in &self.others {
+            scenario.clients.extend(self.crowd(*count, load, client));
+        }
+        scenario
+    }
+
+    fn crowd(&self, count: u32, load: &Load, client: &ClientPlan) -> Vec<ClientPlan> {
         let apart = if self.together {
             Duration::ZERO
         } else {
-            Duration::from_secs(1) / self.clients.max(1)
+            Duration::from_secs(1) / count.max(1)
         };
-        let clients = (0..self.clients).map(|n| ClientPlan {
-            start: self.client.start + apart * n,
-            requests: self.load.plan().collect(),
-            ..self.client.clone()
+        let clients = (0..count).map(|n| ClientPlan {
+            start: client.start + apart * n,
+            requests: load.plan().collect(),
+            ..client.clone()
         });
-        scenario.clients = clients.collect();
-        scenario
+        clients.collect()
     }
 
     /// Plays it with `seeds` seeds (`SPOOKY_SIM_SEEDS`: with so many;
@@ -274,56 +308,13 @@ impl Story {
 /// The command that shows a failure of the running test again.
 fn replay(seed: u64) -> String {
     let thread = std::thread::current();
-    let test = thread.name().unwrap_or("").to_owned();
+    let test = thread.name().unwrap_or("");
+    // Cargo calls a test's binary after its file, and adds a hash.
+    let binary = std::env::current_exe().ok();
+    let binary = binary.as_deref().and_then(Path::file_stem);
+    let binary = binary.and_then(OsStr::to_str).unwrap_or("");
+    let binary = binary.rsplit_once('-').map_or(binary, |(name, _)| name);
     format!(
-        "to see it again: {SEED}={seed} ./x test rust -p spooky-tests --test simulation -- --exact {test}"
+        "to see it again: {SEED}={seed} ./x test rust -p spooky-tests --test {binary} -- --exact {test}"
     )
-}
-
-/// How a story went.
-pub struct Told {
-    /// Everything.
-    pub report: Report,
-}
-
-impl Told {
-    /// How often each end was met.
-    pub fn tally(&self) -> std::collections::BTreeMap<String, u64> {
-        self.report.ledger.tally()
-    }
-
-    /// Requests that were sent.
-    pub fn sent(&self) -> usize {
-        self.count(|entry| entry.sent.is_some())
-    }
-
-    /// Requests that a backend answered, whole.
-    pub fn answered(&self) -> usize {
-        self.ended(|end| matches!(end, End::Answered { local: false, .. }))
-    }
-
-    /// Requests that the balancer answered with a status.
-    pub fn local(&self, status: u16) -> usize {
-        self.ended(|end| matches!(end, End::Answered { local: true, status: s, .. } if s == status))
-    }
-
-    /// Requests whose stream was reset.
-    pub fn reset(&self) -> usize {
-        self.ended(|end| matches!(end, End::Reset(_)))
-    }
-
-    /// Requests that ended so.
-    pub fn ended(&self, is: impl Fn(End) -> bool) -> usize {
-        self.count(|entry| entry.end.is_some_and(|(end, _)| is(end)))
-    }
-
-    /// Requests of which this is true.
-    pub fn count(&self, is: impl Fn(&Entry) -> bool) -> usize {
-        self.report
-            .ledger
-            .entries()
-            .iter()
-            .filter(|e| is(e))
-            .count()
-    }
 }

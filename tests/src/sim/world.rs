@@ -1,5 +1,5 @@
 //! The clock and the entropy of one simulation: what the interposed functions of
-//! [`super::interpose`] answer with.
+//! `interpose.rs` answer with.
 //!
 //! Everything is in const-initialised cells of the thread, without destructors:
 //! reading them allocates nothing and takes no lock, so it may happen inside

@@ -1,73 +1,35 @@
-//! Stories in the simulator.
+//! Stories: what happens to a whole house of clients, backends and a balancer, in
+//! virtual time. The simulator checks what must hold of any run; a story says what
+//! must hold of this one.
+//!
+//! `SPOOKY_SIM_SEEDS=100` plays each with a hundred seeds; docs/simulation.md tells
+//! the rest.
 
-use spooky_tests::sim::*;
+mod cancelled;
+mod crash;
+mod drain;
+mod full_sockets;
+mod goaway;
+mod limits;
+mod partition;
+mod queue;
+mod rejected;
+mod rough_network;
+mod silent;
+mod slow_reader;
+mod travel;
+
 use std::time::Duration;
+
+use spooky_tests::sim::Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-#[test]
-fn first() {
-    let request = |n: u64| RequestPlan {
-        at: Duration::from_millis(n * 100),
-        method: if n % 3 == 0 {
-            Method::Post
-        } else {
-            Method::Get
-        },
-        upload: if n % 3 == 0 { 30_000 } else { 0 },
-        announced: true,
-        padding: 0,
-        cancelled: None,
-        download: 20_000,
-        asks: Behaviour::Answer,
-    };
-    let client = ClientPlan {
-        start: Duration::ZERO,
-        requests: (0..10).map(request).collect(),
-        window: 1 << 20,
-        reads: None,
-        resumes: false,
-        vanishes: false,
-    };
-    let backend = BackendPlan {
-        weight: 100,
-        thinks: Duration::ZERO,
-        streams: 100,
-        window: 1 << 20,
-        leaves_after: None,
-        absent: false,
-    };
-    let scenario = Scenario {
-        seed: 1,
-        config: String::new(),
-        workers: 1,
-        segments: 8,
-        turn: Duration::ZERO,
-        blocked: 0,
-        clients: vec![client; 5],
-        backends: vec![backend; 2],
-        client_link: Link::lossy(),
-        backend_link: Link::clean(),
-        faults: vec![],
-        until: Duration::from_secs(20),
-        kept: None,
-    };
-    for _ in 0..2 {
-        let begun = std::time::Instant::now();
-        match scenario.run() {
-            Ok(report) => println!(
-                "{} {} steps {} datagrams {:?} most {} tally {:?} took {:?} {:?}",
-                report.hash,
-                report.steps,
-                report.datagrams,
-                report.time,
-                report.most_bytes,
-                report.ledger.tally(),
-                begun.elapsed(),
-                report.snapshot
-            ),
-            Err(failure) => panic!("{failure}"),
-        }
-    }
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
 }

@@ -1,7 +1,9 @@
 //! How the workspace is put together: features that must stay off, and dependencies
 //! that are named once.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 
 use crate::workspace;
 
@@ -35,6 +37,50 @@ fn members_are_built_without_entrances_for_fuzzing() {
         .filter(|name| metadata.features_of(name).iter().any(|f| f == "fuzzing"))
         .collect();
     assert!(open.is_empty(), "`fuzzing` is on for {open:?}");
+}
+
+#[test]
+fn mistakes_are_planted_in_tests_alone() {
+    let metadata = workspace::Metadata::read();
+    let features = metadata.features_of("spooky-core");
+    assert!(
+        !features.iter().any(|f| f == "planted"),
+        "spooky-core is resolved with {features:?}"
+    );
+    let mut manifests = metadata.member_manifests();
+    manifests.push(workspace::root().join("fuzz/Cargo.toml"));
+    let mut found = Vec::new();
+    for manifest in manifests {
+        let text = fs::read_to_string(&manifest).expect("a manifest is readable");
+        let folder = manifest.parent().and_then(Path::file_name);
+        let folder = folder.and_then(OsStr::to_str).unwrap_or_default();
+        let code = text.lines().filter(|line| !line.starts_with('#'));
+        let naming = code.filter(|line| line.contains("planted"));
+        found.extend(naming.map(|line| format!("{folder}: {line}")));
+    }
+    let allowed = [
+        "spooky-core: planted = []",
+        "tests: planted = [\"spooky-core/planted\"]",
+        "tests: name = \"planted\"",
+        "tests: required-features = [\"planted\"]",
+    ];
+    assert_eq!(found, allowed);
+}
+
+#[test]
+fn nothing_that_is_shipped_depends_on_the_simulator() {
+    let metadata = workspace::Metadata::read();
+    for shipped in ["spooky-core", "spooky-os", "spooky-mio", "spooky-tokio"] {
+        let reached = metadata.dependencies_of(shipped);
+        assert!(
+            reached.contains("quiche"),
+            "nothing was resolved: {reached:?}"
+        );
+        assert!(!reached.contains("spooky-tests"), "{shipped} reaches it");
+    }
+    // The look itself works: the other way round they are reached.
+    let reached = metadata.dependencies_of("spooky-tests");
+    assert!(reached.contains("spooky-mio"), "{reached:?}");
 }
 
 #[test]
