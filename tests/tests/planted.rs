@@ -2,6 +2,7 @@
 //! by the random scenarios, and made small.
 #![cfg(feature = "planted")]
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,12 @@ fn is_found_and_made_small(bug: Bug) {
         begun.elapsed() - searched,
         small.failure.what
     );
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join(format!("planted-{bug:?}.json"));
+    small
+        .scenario
+        .write(&file)
+        .expect("the folder can be written");
     assert!(Size::of(&small.scenario).sum() < Size::of(&found).sum());
     assert!(
         Size::of(&small.scenario).sum() <= 8,
