@@ -18,6 +18,15 @@ pub fn scenarios(data: &[u8]) {
     let mut scenario = sim::generate(seed, &mut Bytes(input));
     loses_what_it_alters(&mut scenario.client_link);
     loses_what_it_alters(&mut scenario.backend_link);
+    let clients = scenario.clients.iter_mut().map(|client| &mut client.link);
+    let backends = scenario
+        .backends
+        .iter_mut()
+        .map(|backend| &mut backend.link);
+    clients
+        .chain(backends)
+        .flatten()
+        .for_each(loses_what_it_alters);
     for fault in &mut scenario.faults {
         if let FaultKind::Links { clients, backends } = &mut fault.what {
             loses_what_it_alters(clients);

@@ -65,7 +65,7 @@ pub fn generate(seed: u64, dice: &mut dyn Dice) -> Scenario {
     if backends.iter().all(|backend| backend.weight == 0) {
         backends[0].weight = 100; // a configuration asks for one
     }
-    Scenario {
+    let mut scenario = Scenario {
         seed,
         config: config(dice),
         workers: if dice.percent(25) {
@@ -89,7 +89,15 @@ pub fn generate(seed: u64, dice: &mut dyn Dice) -> Scenario {
         backends,
         until,
         kept: None,
+    };
+    // Somebody has a worse road than the others, or a better one.
+    for client in &mut scenario.clients {
+        client.link = dice.percent(10).then(|| link(dice));
     }
+    for backend in &mut scenario.backends {
+        backend.link = dice.percent(10).then(|| link(dice));
+    }
+    scenario
 }
 
 fn client(dice: &mut dyn Dice, size: &Size, until: Duration, misbehaves: bool) -> ClientPlan {
@@ -113,6 +121,7 @@ fn client(dice: &mut dyn Dice, size: &Size, until: Duration, misbehaves: bool) -
             .then(|| [1, 50, 500][dice.below(3) as usize]),
         resumes: dice.percent(30),
         vanishes: dice.percent(20),
+        link: None,
     }
 }
 
@@ -178,6 +187,7 @@ fn backend(dice: &mut dyn Dice) -> BackendPlan {
         window: [256_000, 16_000, 2_000][dice.below(3) as usize],
         leaves_after: dice.percent(15).then(|| [1, 3, 10][dice.below(3) as usize]),
         absent: dice.percent(5),
+        link: None,
     }
 }
 

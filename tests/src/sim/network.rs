@@ -113,6 +113,8 @@ pub(crate) struct Network {
     seed: u64,
     pub(crate) client_link: Link,
     pub(crate) backend_link: Link,
+    /// Links of single nodes, instead of these.
+    pub(crate) own_links: BTreeMap<Party, Link>,
     /// Datagrams sent so far, and when the last of them has left, a way.
     ways: BTreeMap<(Party, Party), Way>,
     /// Nodes that nobody hears, and that hear nobody.
@@ -135,6 +137,7 @@ impl Network {
             seed,
             client_link,
             backend_link,
+            own_links: BTreeMap::new(),
             ways: BTreeMap::new(),
             cut_off: BTreeSet::new(),
             faults: Vec::new(),
@@ -148,10 +151,13 @@ impl Network {
     /// as far as harm goes: what is removed elsewhere leaves it alone, which makes
     /// shrinking converge.
     pub(crate) fn fate(&mut self, from: Party, to: Party, len: usize, now: u64) -> Fate {
-        let link = match (from, to) {
-            (Party::Client(_), _) | (_, Party::Client(_)) => &self.client_link,
-            (Party::Backend(_) | Party::Balancer | Party::Nobody, _) => &self.backend_link,
+        // One end is the balancer: the link is the other's.
+        let peer = if from == Party::Balancer { to } else { from };
+        let common = match peer {
+            Party::Client(_) => &self.client_link,
+            Party::Backend(_) | Party::Balancer | Party::Nobody => &self.backend_link,
         };
+        let link = self.own_links.get(&peer).unwrap_or(common);
         let way = self.ways.entry((from, to)).or_default();
         let n = way.sent;
         way.sent += 1;
@@ -270,6 +276,16 @@ mod tests {
             again.fate(CLIENT, Party::Balancer, 100, 0);
         }
         assert_eq!(again.faults.into_iter().collect::<BTreeSet<_>>(), kept);
+    }
+
+    #[test]
+    fn a_node_may_have_a_link_of_its_own() {
+        let mut network = Network::new(7, Link::clean(), Link::clean());
+        network.own_links.insert(CLIENT, Link::rack());
+        let arrival = |network: &mut Network, who| network.fate(Party::Balancer, who, 9, 0);
+        let own = arrival(&mut network, CLIENT).arrivals[0];
+        let other = arrival(&mut network, Party::Client(1)).arrivals[0];
+        assert_eq!((own, other), (Some(100_000), Some(10_000_000)));
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub struct ClientPlan {
     pub resumes: bool,
     /// Ends without a word: no CONNECTION_CLOSE.
     pub vanishes: bool,
+    /// Its own road to the balancer, if it is not the scenario's.
+    #[serde(default)]
+    pub link: Option<Link>,
 }
 
 /// One request.
@@ -171,6 +174,9 @@ pub struct BackendPlan {
     pub leaves_after: Option<u32>,
     /// It is not there from the start.
     pub absent: bool,
+    /// Its own road to the balancer, if it is not the scenario's.
+    #[serde(default)]
+    pub link: Option<Link>,
 }
 
 /// Something that goes wrong.

@@ -17,7 +17,7 @@ use super::balancer::Balancer;
 use super::client::Client;
 use super::failure::{self, Failure};
 use super::ledger::Ledger;
-use super::network::{Network, PacketFault};
+use super::network::{Link, Network, PacketFault};
 use super::plan::{FaultKind, Scenario};
 use super::quic::Identity;
 use super::rng::Rng;
@@ -162,6 +162,12 @@ impl<'a> Run<'a> {
                 Client::new(index, plan.clone(), address, listener, dice(who.number()))
             })
             .collect();
+        let own = |who, link: &Option<Link>| link.clone().map(|link| (who, link));
+        let of_clients = (0..).zip(&scenario.clients);
+        let of_clients = of_clients.filter_map(|(n, c)| own(Party::Client(n), &c.link));
+        let of_backends = (0..).zip(&scenario.backends);
+        let of_backends = of_backends.filter_map(|(n, b)| own(Party::Backend(n), &b.link));
+        wires.network.own_links = of_clients.chain(of_backends).collect();
         wires.plan(0, Event::Start(Party::Balancer));
         for (index, fault) in scenario.faults.iter().enumerate() {
             wires.plan(fault.at.as_nanos() as u64, Event::Fault(index));

@@ -146,6 +146,7 @@ impl Shrinker {
             self.try_with(|s| s.clients[index].reads = None);
             self.try_with(|s| s.clients[index].resumes = false);
             self.try_with(|s| s.clients[index].vanishes = false);
+            self.try_with(|s| s.clients[index].link = None);
         }
         for index in 0..self.best.backends.len() {
             self.try_with(|s| s.backends[index].thinks = Duration::ZERO);
@@ -153,6 +154,7 @@ impl Shrinker {
             self.try_with(|s| s.backends[index].window = 256_000);
             self.try_with(|s| s.backends[index].leaves_after = None);
             self.try_with(|s| s.backends[index].weight = 100);
+            self.try_with(|s| s.backends[index].link = None);
         }
     }
 

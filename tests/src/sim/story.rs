@@ -137,6 +137,7 @@ impl Story {
                 reads: None,
                 resumes: false,
                 vanishes: false,
+                link: None,
             },
             clients: 1,
             others: Vec::new(),
@@ -148,6 +149,7 @@ impl Story {
                 window: 256_000,
                 leaves_after: None,
                 absent: false,
+                link: None,
             },
         }
         .backends(1)
