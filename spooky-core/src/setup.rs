@@ -127,3 +127,211 @@ fn file<'m>(
         None => Err(config.diagnostic(key, format!("{}: was not read", path.display()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use boring::asn1::Asn1Time;
+    use boring::ec::{EcGroup, EcKey};
+    use boring::hash::MessageDigest;
+    use boring::nid::Nid;
+    use boring::pkey::{PKey, Private};
+    use boring::symm::Cipher;
+    use boring::x509::X509;
+
+    use super::*;
+
+    /// The least there must be, but for what is said of backends' certificates.
+    const LEAST: &str = "\
+listen: { address: 0.0.0.0, port: 443 }
+tls: { cert: cert.pem, key: key.pem }
+backends:
+  - { id: web1, address: 192.168.1.10:443 }
+";
+    const UNVERIFIED: &str = "backend_tls: { verify: false }\n";
+    const NAMED_CA: &str = "backend_tls: { ca: ca.pem }\n";
+
+    #[test]
+    fn whatever_a_configuration_names_is_built() {
+        let (cert, key) = identity();
+        let (ca, _) = identity();
+        let chain = [pem(&cert), pem(&ca)].concat();
+        let files = [
+            ("cert.pem", chain),
+            ("key.pem", private(&key)),
+            ("ca.pem", pem(&ca)),
+        ];
+        assert_eq!(built(NAMED_CA, &files, &[]), [""; 0]);
+        assert_eq!(built(UNVERIFIED, &files[..2], &[]), [""; 0]);
+        let roots = [b"a bundle's odd one".to_vec(), ca.to_der().unwrap()];
+        assert_eq!(built("", &files[..2], &roots), [""; 0]);
+    }
+
+    #[test]
+    fn everything_that_is_missing_is_named_at_once() {
+        let config = Config::parse("spooky.yaml", &format!("{LEAST}{NAMED_CA}")).unwrap();
+        let gone = Err("no such file".to_owned());
+        let material = Material {
+            files: [("cert.pem".into(), gone)].into(),
+            system_roots: Vec::new(),
+        };
+        assert_eq!(
+            faults(Setup::build(config, &material)),
+            [
+                "spooky.yaml:2:14: tls.cert: cert.pem: no such file",
+                "spooky.yaml:2:29: tls.key: key.pem: was not read",
+                "spooky.yaml:5:20: backend_tls.ca: ca.pem: was not read",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_chain_that_is_none_is_refused_with_what_was_found_instead() {
+        let (cert, key) = identity();
+        let refused = |chain: Vec<u8>| {
+            let files = [("cert.pem", chain), ("key.pem", private(&key))];
+            only(built(UNVERIFIED, &files, &[]))
+        };
+        let at = "spooky.yaml:2:14: tls.cert: cert.pem: ";
+        assert_eq!(
+            refused(b"hello".to_vec()),
+            format!("{at}no CERTIFICATE block in it; PEM, leaf first, is expected")
+        );
+        assert_eq!(
+            refused(private(&key)),
+            format!(
+                "{at}no CERTIFICATE block in it; it holds a private key; PEM, leaf first, is expected"
+            )
+        );
+        let garbled = String::from_utf8(pem(&cert)).unwrap().replace("MI", "!!");
+        let garbled = refused(garbled.into_bytes());
+        assert!(
+            garbled.starts_with(&format!("{at}not a PEM certificate chain (")),
+            "{garbled}"
+        );
+    }
+
+    #[test]
+    fn a_key_that_opens_nothing_is_refused_with_the_reason() {
+        let (cert, key) = identity();
+        let (_, other) = identity();
+        let refused = |key: Vec<u8>| {
+            let files = [("cert.pem", pem(&cert)), ("key.pem", key)];
+            only(built(UNVERIFIED, &files, &[]))
+        };
+        let locked = key
+            .private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"open sesame")
+            .unwrap();
+        let at = "spooky.yaml:2:29: tls.key: key.pem: ";
+        assert_eq!(
+            refused(locked),
+            format!("{at}the key is encrypted; give it without a password")
+        );
+        assert_eq!(
+            refused(pem(&cert)),
+            format!("{at}no usable private key in it; PEM as PKCS#8, PKCS#1 or SEC1 is expected")
+        );
+        assert_eq!(
+            refused(private(&other)),
+            format!("{at}the key does not belong to the leaf of the certificate chain")
+        );
+    }
+
+    #[test]
+    fn trust_in_nobody_is_refused() {
+        let (cert, key) = identity();
+        let refused = |backend_tls: &str, ca: &[u8], roots: &[Vec<u8>]| {
+            let files = [
+                ("cert.pem", pem(&cert)),
+                ("key.pem", private(&key)),
+                ("ca.pem", ca.to_vec()),
+            ];
+            only(built(backend_tls, &files, roots))
+        };
+        let at = "spooky.yaml:5:20: backend_tls.ca: ca.pem: ";
+        assert_eq!(
+            refused(NAMED_CA, b"", &[]),
+            format!("{at}no CERTIFICATE block in it; PEM is expected")
+        );
+        let garbled = String::from_utf8(pem(&cert)).unwrap().replace("MI", "!!");
+        let garbled = refused(NAMED_CA, garbled.as_bytes(), &[]);
+        assert!(
+            garbled.starts_with(&format!("{at}not PEM certificates (")),
+            "{garbled}"
+        );
+        let nobody = "spooky.yaml:1:1: backend_tls: the system has no trusted root certificates: install \
+                      ca-certificates, or set backend_tls.ca to the CA of your backends";
+        assert_eq!(refused("", b"", &[]), nobody);
+        assert_eq!(refused("", b"", &[b"no DER".to_vec()]), nobody);
+    }
+
+    #[test]
+    fn a_setup_in_print_counts_what_it_holds_and_shows_none_of_it() {
+        let (cert, key) = identity();
+        let print = |backend_tls: &str| {
+            let config = Config::parse("spooky.yaml", &format!("{LEAST}{backend_tls}")).unwrap();
+            let files = [
+                ("cert.pem", pem(&cert)),
+                ("key.pem", private(&key)),
+                ("ca.pem", pem(&cert)),
+            ];
+            format!(
+                "{:?}",
+                Setup::build(config, &material(&files, &[])).unwrap()
+            )
+        };
+        let verified = print(NAMED_CA);
+        let end = "identity: Identity { chain: 1, .. }, trust: Roots(1) }";
+        assert!(verified.ends_with(end), "{verified}");
+        let unverified = print(UNVERIFIED);
+        assert!(unverified.ends_with("trust: Anything }"), "{unverified}");
+    }
+
+    /// What stands in the way of [`LEAST`] with `backend_tls`, given these bytes.
+    fn built(backend_tls: &str, files: &[(&str, Vec<u8>)], roots: &[Vec<u8>]) -> Vec<String> {
+        let config = Config::parse("spooky.yaml", &format!("{LEAST}{backend_tls}")).unwrap();
+        faults(Setup::build(config, &material(files, roots)))
+    }
+
+    fn material(files: &[(&str, Vec<u8>)], roots: &[Vec<u8>]) -> Material {
+        let file = |(name, bytes): &(&str, Vec<u8>)| (PathBuf::from(name), Ok(bytes.clone()));
+        Material {
+            files: files.iter().map(file).collect(),
+            system_roots: roots.to_vec(),
+        }
+    }
+
+    fn faults(built: Result<Setup, Vec<Diagnostic>>) -> Vec<String> {
+        let found = built.err().unwrap_or_default();
+        found.iter().map(Diagnostic::to_string).collect()
+    }
+
+    fn only(mut faults: Vec<String>) -> String {
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults.remove(0)
+    }
+
+    /// A self-signed certificate and its key.
+    fn identity() -> (X509, PKey<Private>) {
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder
+            .set_not_before(&Asn1Time::days_from_now(0).unwrap())
+            .unwrap();
+        builder
+            .set_not_after(&Asn1Time::days_from_now(1).unwrap())
+            .unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        (builder.build(), key)
+    }
+
+    fn pem(cert: &X509) -> Vec<u8> {
+        cert.to_pem().unwrap()
+    }
+
+    fn private(key: &PKey<Private>) -> Vec<u8> {
+        key.private_key_to_pem_pkcs8().unwrap()
+    }
+}

@@ -1,7 +1,10 @@
 //! Connections of both sides, and what they hold on to.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use spooky_core::io::{Datagram, SocketId};
+use spooky_core::limits;
 use spooky_tests::rig::{Options, Rig};
 
 #[test]
@@ -139,4 +142,75 @@ fn a_first_datagram_that_comes_late_again_starts_nothing() {
     rig.settle();
     let snapshot = rig.proxy.snapshot();
     assert_eq!(snapshot.counters.connections_accepted, 1);
+}
+
+#[test]
+fn strangers_of_another_version_are_told_ours_as_far_as_there_is_room() {
+    let mut rig = Rig::unconnected(Options::default());
+    let mut hello = vec![0; 1200];
+    // RFC 9000 section 17.2: long header, version, and two ids with their lengths.
+    hello[..6].copy_from_slice(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8]);
+    hello[14] = 8;
+    rig.from_address(vec![hello.clone(); 2 * limits::STATELESS]);
+    assert_eq!(rig.run(), limits::STATELESS, "the rest is forgotten");
+    rig.from_address(vec![hello]);
+    assert_eq!(rig.run(), 1, "and there is room again");
+    let counters = rig.proxy.snapshot().counters;
+    assert_eq!(counters.connections_accepted, 0);
+    assert_eq!(
+        counters.datagrams_dropped as usize,
+        2 * limits::STATELESS + 1
+    );
+}
+
+/// Who knows our other sockets must not draw a connection over to one.
+#[test]
+fn a_datagram_on_a_socket_that_is_not_its_connections_is_dropped() {
+    let mut rig = Rig::new(Options::default());
+    let before = rig.proxy.snapshot().counters.datagrams_dropped;
+    rig.get("/");
+    let (client, listener) = (address(50_000), address(443));
+    let datagrams = rig.client.datagrams();
+    let strays = datagrams.len() as u64;
+    for mut data in datagrams {
+        let datagram = Datagram {
+            socket: SocketId(1),
+            from: client,
+            to: listener,
+            stride: data.len(),
+            handed_over: false,
+            data: &mut data,
+        };
+        let now = rig.now();
+        rig.proxy.handle_datagram(datagram, &mut Vec::new(), now);
+    }
+    let counters = rig.proxy.snapshot().counters;
+    assert_eq!(counters.datagrams_dropped, before + strays);
+    assert_eq!(counters.requests, 0);
+    // It was lost, and no more than that.
+    rig.pass(Duration::from_millis(1_500));
+    assert_eq!(rig.proxy.snapshot().counters.requests, 1);
+}
+
+#[test]
+fn a_client_with_no_idle_timeout_of_its_own_is_kept_by_a_few_pings() {
+    let mut rig = Rig::new(Options {
+        config: "quic: { idle_timeout: 1s }\n",
+        client: |c| c.set_max_idle_timeout(0),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let before = rig.proxy.snapshot().counters.datagrams_sent;
+    rig.pass(Duration::from_millis(1_500));
+    let sent = rig.proxy.snapshot().counters.datagrams_sent - before;
+    assert!(sent < 25, "{sent} datagrams to both sides");
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[], true);
+    rig.settle();
+    assert!(rig.client.is_finished(stream));
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spooky_core::observe::Outcome;
+use spooky_core::observe::{Outcome, Reason};
 use spooky_tests::rig::{Options, Rig};
 
 #[test]
@@ -312,6 +312,29 @@ fn heads_that_gave_up_together_share_a_fresh_connection() {
     rig.skip(Duration::from_secs(10));
     assert_eq!(rig.connections.len(), 2);
     assert_eq!(rig.connections[1].1.heads(), 4);
+}
+
+#[test]
+fn heads_that_wait_on_a_connection_that_ends_begin_anew() {
+    let mut rig = full_backend();
+    let waits = [rig.get("/"), rig.get("/")];
+    rig.settle();
+    assert_eq!(rig.connections[0].1.heads(), 1, "they wait");
+    rig.connections[0]
+        .1
+        .quic
+        .close(true, 0x100, b"")
+        .expect("open");
+    rig.settle();
+    assert_eq!(rig.records.len(), 1, "only the upload was asked there");
+    assert_eq!(rig.records[0].reason, Some(Reason::BackendGone));
+    for asked in rig.connections[1].1.streams_with_heads() {
+        rig.answer(1, asked, &[], true);
+    }
+    rig.settle();
+    for stream in waits {
+        assert_eq!(rig.client.status(stream).as_deref(), Some("200"));
+    }
 }
 
 #[test]

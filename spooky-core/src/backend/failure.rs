@@ -53,3 +53,29 @@ fn advice(result: &X509VerifyResult) -> String {
     };
     format!("{text}: {help}")
 }
+
+#[cfg(test)]
+mod tests {
+    use boring::x509::X509VerifyError;
+
+    use super::*;
+
+    /// The words that are looked for are BoringSSL's.
+    #[test]
+    fn a_refused_certificate_comes_with_what_to_do_about_it() {
+        let name = "set backend_tls.server_name to a name in the certificate";
+        let renew = "renew the backend's certificate";
+        let ca = "set backend_tls.ca to the CA that signed it";
+        for (error, help) in [
+            (X509VerifyError::HOSTNAME_MISMATCH, name),
+            (X509VerifyError::IP_ADDRESS_MISMATCH, name),
+            (X509VerifyError::CERT_HAS_EXPIRED, renew),
+            (X509VerifyError::CERT_NOT_YET_VALID, renew),
+            (X509VerifyError::DEPTH_ZERO_SELF_SIGNED_CERT, ca),
+            (X509VerifyError::SELF_SIGNED_CERT_IN_CHAIN, ca),
+            (X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ca),
+        ] {
+            assert_eq!(advice(&Err(error)), format!("{error}: {help}"));
+        }
+    }
+}

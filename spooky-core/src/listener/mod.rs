@@ -193,4 +193,22 @@ mod tests {
             reply.bytes.len()
         );
     }
+    /// Two that answer each other's negotiation would never stop.
+    #[test]
+    fn an_offer_of_versions_is_never_answered() {
+        // The versions fill it, four bytes each.
+        let mut offer = [0_u8; 15 + 4 * 300];
+        offer[..6].copy_from_slice(&[0xc0, 0, 0, 0, 0, 8]);
+        assert!(matches!(classify(&mut offer), Stranger::Drop));
+    }
+
+    #[test]
+    fn a_stranger_whose_token_ends_nowhere_is_dropped() {
+        let mut initial = [0_u8; 1200];
+        initial[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8]);
+        assert!(matches!(classify(&mut initial), Stranger::Accept(_)));
+        // RFC 9000 section 17.2.2: the token's length follows the ids.
+        initial[15..17].copy_from_slice(&[0x7f, 0xff]);
+        assert!(matches!(classify(&mut initial), Stranger::Drop));
+    }
 }
