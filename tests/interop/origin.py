@@ -284,6 +284,8 @@ class Connection(QuicConnectionProtocol):
         self.origin = origin
         self.http: H3Connection | None = None
         self.requests: dict[int, Request] = {}
+        # Also those that are over: a reset may follow the stop that ended one.
+        self.paths: dict[int, str] = {}
         self._tasks: set[asyncio.Task] = set()
         self._progress = asyncio.Event()
 
@@ -317,6 +319,7 @@ class Connection(QuicConnectionProtocol):
             if request is None:
                 request = Request(self, event.stream_id, event.headers)
                 self.requests[event.stream_id] = request
+                self.paths[event.stream_id] = request.path
                 self.origin.note("request", method=request.method, path=request.path)
                 task = asyncio.ensure_future(self._serve(request))
                 self._tasks.add(task)
@@ -351,8 +354,9 @@ class Connection(QuicConnectionProtocol):
 
     def _abandon(self, stream_id: int, how: str, code: int):
         request = self.requests.get(stream_id)
+        if request is not None or (how == "reset" and stream_id in self.paths):
+            self.origin.note(how, path=self.paths[stream_id], code=code)
         if request is not None:
-            self.origin.note(how, path=request.path, code=code)
             request.gone = True
             request.chunks.put_nowait(None)
             self._progress.set()
