@@ -323,6 +323,12 @@ impl Exchange {
         {
             return Next::Cancelled(*code);
         }
+        // Stopped and then reset by the client, it was collected meanwhile.
+        if let h3::Error::TransportError(quiche::Error::InvalidStreamState(_))
+        | h3::Error::FrameUnexpected = error
+        {
+            return Next::Cancelled(super::H3_REQUEST_CANCELLED);
+        }
         log::debug!("stream {}: {error}", self.stream);
         Next::Close(super::answer::H3_INTERNAL_ERROR)
     }
