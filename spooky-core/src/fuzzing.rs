@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
-use quiche::h3::Header;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::config::units;
-use crate::http::{self, HeadError, LocalReply, RequestHead, ResponseHead};
+use crate::http::{self, Fields, HeadError, LocalReply, RequestHead, ResponseHead};
 use crate::listener::{self, Ids, Stranger};
 use crate::observe::Reason;
 
@@ -18,7 +17,7 @@ use crate::observe::Reason;
 #[derive(Debug)]
 pub struct Taken {
     /// The fields that are sent on.
-    pub fields: Vec<Header>,
+    pub fields: Fields,
     /// What `content-length` says.
     pub content_length: Option<u64>,
     /// The status of a response.
@@ -52,10 +51,10 @@ impl From<HeadError> for Refused {
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn request(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+pub fn request(fields: Fields, limit: u64) -> Result<Taken, Refused> {
     let head = RequestHead::parse(fields, limit)?;
     Ok(Taken {
-        fields: head.fields().to_vec(),
+        fields: head.fields().clone(),
         content_length: head.content_length(),
         status: None,
         request: Some(head),
@@ -66,7 +65,7 @@ pub fn request(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn response(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+pub fn response(fields: Fields, limit: u64) -> Result<Taken, Refused> {
     let head = ResponseHead::parse(fields, limit)?;
     // Of a GET, whose response may have a body.
     let content_length = head.body_length(false);
@@ -82,7 +81,7 @@ pub fn response(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn trailers(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
+pub fn trailers(fields: Fields, limit: u64) -> Result<Taken, Refused> {
     http::check_trailers(&fields, limit)?;
     Ok(Taken {
         fields,
@@ -94,11 +93,9 @@ pub fn trailers(fields: Vec<Header>, limit: u64) -> Result<Taken, Refused> {
 
 /// The `proxy-status` field of a reply that Spooky makes itself.
 pub fn proxy_status(reason: Reason, detail: &str) -> Vec<u8> {
-    use quiche::h3::NameValue;
-
     let reply = LocalReply::new(reason, Some(detail), false);
-    let field = reply.fields.iter().find(|f| f.name() == b"proxy-status");
-    field.map_or_else(Vec::new, |f| f.value().to_vec())
+    let field = reply.fields.find(b"proxy-status");
+    field.map_or_else(Vec::new, <[u8]>::to_vec)
 }
 
 /// A connection id of `worker`, with the random bytes of `seed`.

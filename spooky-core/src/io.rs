@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Instant;
 
+use crate::limits;
 use crate::observe::Record;
 
 /// One of the worker's UDP sockets, numbered by the driver.
@@ -90,9 +91,6 @@ pub(crate) struct Handle {
     pub(crate) generation: u32,
 }
 
-/// Slots that a table keeps when it is empty.
-const KEPT_SLOTS: usize = 64;
-
 /// Slots with generations: a handle to something that was removed finds nothing.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
@@ -134,7 +132,7 @@ impl<T> Table<T> {
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<T> {
         self.get(handle)?;
         let removed = self.slots.remove(handle.slot as usize).1;
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+        if self.slots.is_empty() && self.slots.capacity() > limits::EMPTY_TABLE {
             // A crowd that has left leaves no memory behind.
             self.slots = slab::Slab::new();
         }

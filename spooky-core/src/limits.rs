@@ -41,6 +41,10 @@ pub const HEAD_BLOCKED: Duration = Duration::from_secs(10);
 /// trips, for the GOAWAY to arrive and for requests that it crossed.
 pub const GOODBYE: Duration = Duration::from_millis(200);
 
+/// Entries that a table keeps room for when it is empty. One that held a crowd gives
+/// its room back; one that holds a connection now and then need not ask for it anew.
+pub const EMPTY_TABLE: usize = 64;
+
 /// A reset waits at most so long for what was written before it to be sent.
 pub const RESET_BLOCKED: Duration = Duration::from_secs(1);
 

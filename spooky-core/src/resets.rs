@@ -42,6 +42,11 @@ impl Resets {
         self.due.push((stream, code));
     }
 
+    /// Nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
     /// When [`Resets::next`] is to be asked, whatever happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.by
@@ -63,16 +68,12 @@ impl Resets {
     /// quiche has nothing more to send. Without room the resets wait for a while and
     /// are told all the same: a stream that stays open is worth less than its end.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
-        if self.due.is_empty() {
+        if self.is_empty() {
             return Next::Nothing;
         }
         let by = *self.by.get_or_insert(now + limits::RESET_BLOCKED);
         if self.pings >= 2 || now >= by {
-            *self = Resets {
-                due: std::mem::take(&mut self.due),
-                ..Resets::default()
-            };
-            return Next::Tell(std::mem::take(&mut self.due));
+            return Next::Tell(std::mem::take(self).due);
         }
         if std::mem::replace(&mut self.asked, true) {
             return Next::Nothing; // the PING found no room

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::h3::{self, Header, NameValue};
+use quiche::h3::{self, Header, HeaderRef, NameValue};
 use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
 use crate::assembly::Assembly;
-use crate::http::LocalReply;
+use crate::http::{Fields, LocalReply};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
@@ -64,6 +64,23 @@ impl From<h3::Error> for StreamError {
     }
 }
 
+/// What a stream has to say.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A field section: a head, or trailers.
+    Head(Fields),
+    /// There are body bytes to read. Told once, until a read found none.
+    Body,
+    /// The peer has ended the stream.
+    End,
+    /// The peer reset the stream, with its code.
+    Reset(u64),
+    /// The client changed the priority of a request.
+    PriorityUpdate,
+    /// The peer leaves; in place of the stream stands the id of its GOAWAY.
+    GoAway,
+}
+
 /// A QUIC connection, HTTP/3 on it, and the exchanges it carries.
 pub(crate) struct Session {
     /// Boxed: it is 8 kB in itself, and a table keeps the room of every slot it ever
@@ -100,9 +117,9 @@ pub(crate) struct Session {
     /// Where we open requests: the stream of the next one.
     next_request: u64,
     /// Streams the peer stopped reading, as far as that was looked at.
-    stops: u64,
+    peer_stops: u64,
     /// Streams the peer reset, as far as that was looked at.
-    resets: u64,
+    peer_resets: u64,
     /// See [`Session::may_be_reset`].
     suspects: Vec<u64>,
     /// Our resets that wait.
@@ -113,6 +130,10 @@ pub(crate) struct Session {
     pub(crate) hold: bool,
     /// When a deadline that had passed was met last without waiting for the driver.
     pub(crate) met: Option<Instant>,
+}
+
+fn list(fields: &Fields) -> Vec<HeaderRef<'_>> {
+    fields.iter().map(|(n, v)| HeaderRef::new(n, v)).collect()
 }
 
 impl std::fmt::Debug for Session {
@@ -156,8 +177,8 @@ impl Session {
             timed_out: false,
             over: false,
             next_request: 0,
-            stops: 0,
-            resets: 0,
+            peer_stops: 0,
+            peer_resets: 0,
             suspects: Vec::new(),
             resets_due: Resets::default(),
             farewells: 0,
@@ -275,16 +296,24 @@ impl Session {
     }
 
     /// The next HTTP/3 event. An error has closed the connection already.
-    pub(crate) fn poll(&mut self) -> Option<(u64, h3::Event)> {
+    pub(crate) fn poll(&mut self) -> Option<(u64, Event)> {
         let (stream, event) = self.h3.as_mut()?.poll(&mut self.quic).ok()?;
-        // quiche takes a stream that was reset for one that was read to its end,
-        // and says `Finished` if nobody met the reset while reading. All was read,
-        // so asking for a byte more takes none away.
-        if matches!(event, h3::Event::Finished)
-            && let Err(quiche::Error::StreamReset(code)) = self.quic.stream_recv(stream, &mut [0])
-        {
-            return Some((stream, h3::Event::Reset(code)));
-        }
+        let event = match event {
+            h3::Event::Headers { list, .. } => {
+                Event::Head(list.iter().map(|f| (f.name(), f.value())).collect())
+            }
+            h3::Event::Data => Event::Body,
+            // quiche takes a stream that was reset for one that was read to its end,
+            // and says `Finished` if nobody met the reset while reading. All was read,
+            // so asking for a byte more takes none away.
+            h3::Event::Finished => match self.quic.stream_recv(stream, &mut [0]) {
+                Err(quiche::Error::StreamReset(code)) => Event::Reset(code),
+                _ => Event::End,
+            },
+            h3::Event::Reset(code) => Event::Reset(code),
+            h3::Event::PriorityUpdate => Event::PriorityUpdate,
+            h3::Event::GoAway => Event::GoAway,
+        };
         Some((stream, event))
     }
 
@@ -337,40 +366,42 @@ impl Session {
     pub(crate) fn send_trailers(
         &mut self,
         stream: u64,
-        fields: &[Header],
+        fields: &Fields,
     ) -> Result<(), StreamError> {
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        Ok(h3.send_additional_headers(&mut self.quic, stream, fields, true, true)?)
+        Ok(h3.send_additional_headers(&mut self.quic, stream, &list(fields), true, true)?)
     }
 
     /// Sends a response's head; `first` unless an informational one went before.
     pub(crate) fn send_response(
         &mut self,
         stream: u64,
-        fields: &[Header],
+        fields: &Fields,
         first: bool,
         fin: bool,
     ) -> Result<(), StreamError> {
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         if !first {
-            return Ok(h3.send_additional_headers(&mut self.quic, stream, fields, false, fin)?);
+            return Ok(h3.send_additional_headers(
+                &mut self.quic,
+                stream,
+                &list(fields),
+                false,
+                fin,
+            )?);
         }
-        h3.send_response(&mut self.quic, stream, fields, fin)?;
+        h3.send_response(&mut self.quic, stream, &list(fields), fin)?;
         self.share_turns(stream);
         Ok(())
     }
 
     /// Sends a request's head and returns its stream.
-    pub(crate) fn send_request(
-        &mut self,
-        fields: &[Header],
-        fin: bool,
-    ) -> Result<u64, StreamError> {
+    pub(crate) fn send_request(&mut self, fields: &Fields, fin: bool) -> Result<u64, StreamError> {
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        match h3.send_request(&mut self.quic, fields, fin) {
+        match h3.send_request(&mut self.quic, &list(fields), fin) {
             Ok(stream) => {
                 self.next_request = stream + 4;
                 self.share_turns(stream);
@@ -396,12 +427,8 @@ impl Session {
         reply: &LocalReply,
         first: bool,
     ) -> Result<(), StreamError> {
-        // QPACK without a dynamic table adds at most a few bytes a field.
-        let head: usize = reply
-            .fields
-            .iter()
-            .map(|f| f.name().len() + f.value().len() + 8)
-            .sum();
+        // QPACK without a dynamic table adds at most a few bytes a field, and never 32.
+        let head = reply.fields.section_bytes() as usize;
         let bytes = head + reply.body.len() + 2 * limits::DATA_OVERHEAD;
         if self.capacity(stream)? < bytes {
             self.wait_writable(stream, bytes);
@@ -499,7 +526,8 @@ impl Session {
     /// Everything that could be sent was sent: tells the resets that wait for that.
     /// True if there is something to send again.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
-        if self.is_over() {
+        // Asked after every flush: what is nearly always so comes first.
+        if self.resets_due.is_empty() || self.is_over() {
             return false;
         }
         match self.resets_due.next(now) {
@@ -570,7 +598,7 @@ impl Session {
     /// stream that waits for its answer with room to spare would hide it.
     pub(crate) fn was_stopped(&mut self) -> bool {
         let stops = self.quic.stats().stopped_stream_count_remote;
-        std::mem::replace(&mut self.stops, stops) != stops
+        std::mem::replace(&mut self.peer_stops, stops) != stops
     }
 
     /// True if the end of `stream` may be a reset that quiche does not tell of.
@@ -585,7 +613,7 @@ impl Session {
     }
 
     fn note_resets(&mut self, resets: u64) {
-        if std::mem::replace(&mut self.resets, resets) == resets {
+        if std::mem::replace(&mut self.peer_resets, resets) == resets {
             return;
         }
         // Looks at all open streams, which are bounded, and only after a reset.

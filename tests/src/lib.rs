@@ -64,3 +64,4 @@ pub const fn millis(count: u64) -> Duration {
 
 pub mod rig;
 pub mod sim;
+pub mod tls;

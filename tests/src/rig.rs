@@ -11,9 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use boring::pkey::PKey;
-use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
-use boring::x509::X509;
 use quiche::h3::{self, Header, NameValue};
 use spooky_core::config::Config;
 use spooky_core::io::{Datagram, Event, SocketId, Sockets, Transmit};
@@ -522,16 +519,8 @@ fn proxy(options: &Options, cert: String, key: String) -> Proxy {
 }
 
 fn peer_config(identity: Option<(&str, &str)>) -> quiche::Config {
-    let mut builder = SslContextBuilder::new(SslMethod::tls()).expect("a context");
-    builder.set_verify(SslVerifyMode::NONE);
-    if let Some((cert, key)) = identity {
-        builder
-            .set_certificate(&X509::from_pem(cert.as_bytes()).expect("a certificate"))
-            .expect("it fits");
-        builder
-            .set_private_key(&PKey::private_key_from_pem(key.as_bytes()).expect("a key"))
-            .expect("it fits");
-    }
+    let identity = identity.map(|(cert, key)| (cert.as_bytes(), key.as_bytes()));
+    let builder = crate::tls::context(identity);
     let mut config = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)
         .expect("a configuration");
     config

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use quiche::h3::Header;
 use serde_json::Value;
 use spooky_core::fuzzing as core;
 use spooky_core::observe::{Outcome, Reason, Record};
@@ -66,8 +65,7 @@ pub(super) fn check_line(bytes: &[u8]) {
         (b":authority", authority),
         (b":path", path),
     ];
-    let fields = fields.map(|(name, value)| Header::new(name, value));
-    let request = core::request(fields.to_vec(), u64::MAX).ok();
+    let request = core::request(fields.into_iter().collect(), u64::MAX).ok();
     let record = record(id, request.and_then(|taken| taken.request), &detail);
     let line = mio::access_log_line(&record);
     let text = std::str::from_utf8(&line).expect("a line is UTF-8");

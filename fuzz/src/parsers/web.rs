@@ -1,6 +1,5 @@
 //! URLs and fields of `spooky get`, paths of the demo, and `proxy-status`.
 
-use quiche::h3::Header;
 use spooky_core::fuzzing as core;
 use spooky_core::observe::Reason;
 use spooky_mio::client::Target;
@@ -28,8 +27,7 @@ pub(super) fn check_url(text: &str) {
         (":authority", authority),
         (":path", path),
     ];
-    let head = fields.map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes()));
-    let taken = core::request(head.to_vec(), u64::MAX);
+    let taken = core::request(fields.into_iter().collect(), u64::MAX);
     assert!(taken.is_ok(), "{taken:?}: {target:?}");
     assert!(
         !host.is_empty() && !host.contains(['[', ']', '/', '@']),
@@ -52,8 +50,7 @@ pub(super) fn check_field(line: &str) {
     assert!(line.starts_with(&format!("{name}:")), "{line:?}");
     assert_eq!(line[name.len() + 1..].trim(), value);
     let lower = name.to_ascii_lowercase();
-    let field = Header::new(lower.as_bytes(), value.as_bytes());
-    let taken = core::trailers(vec![field], u64::MAX);
+    let taken = core::trailers([(lower.as_bytes(), value)].into_iter().collect(), u64::MAX);
     // Lengths, hosts and encodings are the user's to get right.
     let special = ["content-length", "te"].contains(&&*lower);
     assert!(taken.is_ok() || special, "{taken:?}: {line:?}");

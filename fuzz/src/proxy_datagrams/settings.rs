@@ -6,9 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use boring::pkey::PKey;
-use boring::ssl::{SslContextBuilder, SslMethod};
-use boring::x509::X509;
 use spooky_core::config::Config;
 use spooky_core::io::SocketId;
 use spooky_core::{Material, Setup};
@@ -94,14 +91,9 @@ pub(crate) fn with_peer_config<T>(with: impl FnOnce(&mut quiche::Config) -> T) -
 
 fn peer_config() -> quiche::Config {
     let legal = "the peers' settings are legal";
-    let mut builder = SslContextBuilder::new(SslMethod::tls()).expect(legal);
-    let certificate = X509::from_pem(CERTIFICATE).expect(legal);
-    let key = PKey::private_key_from_pem(KEY).expect(legal);
-    builder.set_certificate(&certificate).expect(legal);
-    builder.set_private_key(&key).expect(legal);
+    let builder = spooky_tests::tls::context(Some((CERTIFICATE, KEY)));
     let mut config = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)
         .expect(legal);
-    config.verify_peer(false);
     config
         .set_application_protos(quiche::h3::APPLICATION_PROTOCOL)
         .expect(legal);

@@ -6,7 +6,7 @@
 
 mod oracle;
 
-use quiche::h3::{Header, NameValue};
+use spooky_core::Fields;
 use spooky_core::fuzzing::{self, Refused, Taken};
 
 use crate::Dice;
@@ -23,16 +23,16 @@ pub fn request_heads(data: &[u8]) {
         _ => Section::Trailers,
     };
     let limit = u64::from(u16::from_be_bytes(input.array()));
-    let mut fields = Vec::new();
+    let mut fields = Fields::default();
     while !input.is_empty() {
         let (name, value) = (piece(&mut input), piece(&mut input));
-        fields.push(Header::new(name, value));
+        fields.push(name, value);
     }
     check(section, &fields, limit);
 }
 
-fn check(section: Section, fields: &[Header], limit: u64) {
-    let pairs: Vec<(&[u8], &[u8])> = fields.iter().map(|f| (f.name(), f.value())).collect();
+fn check(section: Section, fields: &Fields, limit: u64) {
+    let pairs: Vec<(&[u8], &[u8])> = fields.iter().collect();
     let verdict = oracle::judge(section, &pairs, limit);
     let taken = match read(section, fields, limit) {
         Ok(taken) => taken,
@@ -47,7 +47,10 @@ fn check(section: Section, fields: &[Header], limit: u64) {
         }
     };
     assert_eq!(verdict, Verdict::Fine, "accepted: {pairs:?}");
-    assert_eq!(taken.fields, fields, "all fields are sent on, as they came");
+    assert_eq!(
+        taken.fields, *fields,
+        "all fields are sent on, as they came"
+    );
     check_meaning(section, &taken, &pairs);
     let again = read(section, &taken.fields, limit).expect("what is sent on is legal");
     assert_eq!(again.fields, taken.fields);
@@ -61,8 +64,8 @@ fn check(section: Section, fields: &[Header], limit: u64) {
     assert!(short.is_none_or(|r| r.err() == Some(Refused::TooLarge)));
 }
 
-fn read(section: Section, fields: &[Header], limit: u64) -> Result<Taken, Refused> {
-    let fields = fields.to_vec();
+fn read(section: Section, fields: &Fields, limit: u64) -> Result<Taken, Refused> {
+    let fields = fields.clone();
     match section {
         Section::Request => fuzzing::request(fields, limit),
         Section::Response => fuzzing::response(fields, limit),

@@ -16,9 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use quiche::h3::Header;
-
-use crate::http::{LocalReply, RequestHead, ResponseHead};
+use crate::http::{Fields, LocalReply, RequestHead, ResponseHead};
 use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
@@ -67,7 +65,7 @@ pub(crate) struct Flow {
     /// The source has ended, and everything of it was read.
     pub(crate) ended: bool,
     /// Trailers, to be sent after the last byte.
-    pub(crate) trailers: Option<Vec<Header>>,
+    pub(crate) trailers: Option<Fields>,
     /// The end was handed to the destination.
     pub(crate) finished: bool,
     /// The destination wants no more; the rest is not read.

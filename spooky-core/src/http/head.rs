@@ -1,12 +1,12 @@
 //! Heads that cannot be wrong: parsed once where they come in, before anybody
 //! acts on them.
 
-use quiche::h3::{Header, NameValue};
+use super::Fields;
 
 /// A request's head that keeps the rules of RFC 9114 sections 4.2 and 4.3.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    fields: Vec<Header>,
+    fields: Fields,
     method: usize,
     path: usize,
     authority: usize,
@@ -26,25 +26,25 @@ pub(crate) enum HeadError {
 
 impl RequestHead {
     /// Checks the fields of a request that came as HTTP/3.
-    pub(crate) fn parse(fields: Vec<Header>, limit: u64) -> Result<Self, HeadError> {
+    pub(crate) fn parse(fields: Fields, limit: u64) -> Result<Self, HeadError> {
         let checked = check_fields(&fields, limit, RequestPseudo::default())?;
         let pseudo = checked.pseudo;
         // RFC 9114 section 4.3.1: "All HTTP/3 requests MUST include exactly one
         // value for the :method, :scheme, and :path pseudo-header fields, unless
         // the request is a CONNECT request".
         let method = pseudo.method.ok_or(HeadError::Malformed("no :method"))?;
-        if !is_token(fields[method].value()) {
+        if !is_token(fields.get(method).1) {
             return Err(HeadError::Malformed(":method is not a token"));
         }
-        if fields[method].value() == b"CONNECT" {
+        if fields.get(method).1 == b"CONNECT" {
             return Err(HeadError::Connect);
         }
         let scheme = pseudo.scheme.ok_or(HeadError::Malformed("no :scheme"))?;
-        if fields[scheme].value() != b"https" {
+        if fields.get(scheme).1 != b"https" {
             return Err(HeadError::Malformed(":scheme is not https"));
         }
         let path = pseudo.path.ok_or(HeadError::Malformed("no :path"))?;
-        check_path(fields[method].value(), fields[path].value())?;
+        check_path(fields.get(method).1, fields.get(path).1)?;
         let authority = find_authority(&fields, pseudo.authority, checked.host)?;
         Ok(RequestHead {
             method,
@@ -57,21 +57,21 @@ impl RequestHead {
 
     /// The method, a token.
     pub fn method(&self) -> &[u8] {
-        self.fields[self.method].value()
+        self.fields.get(self.method).1
     }
 
     /// Path and query, as sent.
     pub fn path(&self) -> &[u8] {
-        self.fields[self.path].value()
+        self.fields.get(self.path).1
     }
 
     /// `:authority`, or else `host`. Never empty.
     pub fn authority(&self) -> &[u8] {
-        self.fields[self.authority].value()
+        self.fields.get(self.authority).1
     }
 
     /// All fields in order, pseudo-header fields first.
-    pub(crate) fn fields(&self) -> &[Header] {
+    pub fn fields(&self) -> &Fields {
         &self.fields
     }
 
@@ -87,20 +87,20 @@ impl RequestHead {
 /// A response's head that keeps the rules.
 #[derive(Clone, Debug)]
 pub(crate) struct ResponseHead {
-    pub(crate) fields: Vec<Header>,
+    pub(crate) fields: Fields,
     pub(crate) status: u16,
     content_length: Option<u64>,
 }
 
 impl ResponseHead {
     /// Checks the fields of a backend's response.
-    pub(crate) fn parse(fields: Vec<Header>, limit: u64) -> Result<Self, HeadError> {
+    pub(crate) fn parse(fields: Fields, limit: u64) -> Result<Self, HeadError> {
         let checked = check_fields(&fields, limit, ResponsePseudo::default())?;
         let status = checked
             .pseudo
             .status
             .ok_or(HeadError::Malformed("no :status"))?;
-        let status = parse_status(fields[status].value())?;
+        let status = parse_status(fields.get(status).1)?;
         // RFC 9114 section 4.5: "HTTP/3 does not support the HTTP Upgrade
         // mechanism or the 101 (Switching Protocols) informational status code".
         if status == 101 {
@@ -130,16 +130,8 @@ impl ResponseHead {
 }
 
 /// Checks a trailer section: no pseudo-header fields, and the rules of all fields.
-pub(crate) fn check_trailers(fields: &[Header], limit: u64) -> Result<(), HeadError> {
+pub(crate) fn check_trailers(fields: &Fields, limit: u64) -> Result<(), HeadError> {
     check_fields(fields, limit, NoPseudo).map(|_| ())
-}
-
-/// Size of a field section as RFC 9114 section 4.2.2 counts it.
-pub(crate) fn section_bytes(fields: &[Header]) -> u64 {
-    fields
-        .iter()
-        .map(|f| f.name().len() as u64 + f.value().len() as u64 + 32)
-        .sum()
 }
 
 struct Checked<P> {
@@ -204,16 +196,15 @@ fn set_once(place: &mut Option<usize>, index: usize) -> Result<(), HeadError> {
 }
 
 fn check_fields<P: Pseudo>(
-    fields: &[Header],
+    fields: &Fields,
     limit: u64,
     mut pseudo: P,
 ) -> Result<Checked<P>, HeadError> {
-    if section_bytes(fields) > limit {
+    if fields.section_bytes() > limit {
         return Err(HeadError::TooLarge);
     }
     let (mut regular, mut host, mut content_length) = (false, None, None);
-    for (index, field) in fields.iter().enumerate() {
-        let (name, value) = (field.name(), field.value());
+    for (index, (name, value)) in fields.iter().enumerate() {
         check_value(value)?;
         if name.first() == Some(&b':') {
             // RFC 9114 section 4.3: "All pseudo-header fields MUST appear in the
@@ -294,21 +285,21 @@ fn check_path(method: &[u8], path: &[u8]) -> Result<(), HeadError> {
 }
 
 fn find_authority(
-    fields: &[Header],
+    fields: &Fields,
     authority: Option<usize>,
     host: Option<usize>,
 ) -> Result<usize, HeadError> {
     // RFC 9114 section 4.3.1: "If both fields are present, they MUST contain the
     // same value", and neither may be empty for https.
     if let (Some(a), Some(h)) = (authority, host)
-        && !fields[a].value().eq_ignore_ascii_case(fields[h].value())
+        && !fields.get(a).1.eq_ignore_ascii_case(fields.get(h).1)
     {
         return Err(HeadError::Malformed(":authority and host differ"));
     }
     let index = authority
         .or(host)
         .ok_or(HeadError::Malformed("neither :authority nor host"))?;
-    let value = fields[index].value();
+    let value = fields.get(index).1;
     if value.is_empty() {
         return Err(HeadError::Malformed("empty authority"));
     }
@@ -504,7 +495,7 @@ mod tests {
     #[test]
     fn the_limit_counts_as_the_rfc_does() {
         let list = headers(GET);
-        let size = section_bytes(&list);
+        let size = list.section_bytes();
         assert_eq!(size, (7 + 3 + 7 + 5 + 10 + 6 + 5 + 6 + 4 * 32) as u64);
         assert!(RequestHead::parse(list.clone(), size).is_ok());
         assert_eq!(
@@ -550,9 +541,7 @@ mod tests {
         RequestHead::parse(headers(list), 32_768)
     }
 
-    fn headers(list: &[(&str, &str)]) -> Vec<Header> {
-        list.iter()
-            .map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes()))
-            .collect()
+    fn headers(list: &[(&str, &str)]) -> Fields {
+        list.iter().copied().collect()
     }
 }

@@ -1,14 +1,13 @@
 //! Responses that Spooky makes itself.
 
-use quiche::h3::Header;
-
+use super::Fields;
 use crate::observe::Reason;
 
 /// A whole response, small enough to go out at once.
 #[derive(Debug)]
 pub(crate) struct LocalReply {
     pub(crate) status: u16,
-    pub(crate) fields: Vec<Header>,
+    pub(crate) fields: Fields,
     pub(crate) body: Vec<u8>,
 }
 
@@ -21,12 +20,11 @@ impl LocalReply {
         // registered error type, and details for people.
         let mut proxy_status = format!("spooky; error={}; details=", reason.proxy_error());
         push_quoted(&mut proxy_status, detail.unwrap_or(reason.as_str()));
-        let fields = vec![
-            Header::new(b":status", status.to_string().as_bytes()),
-            Header::new(b"content-type", b"text/plain; charset=utf-8"),
-            Header::new(b"content-length", body.len().to_string().as_bytes()),
-            Header::new(b"proxy-status", proxy_status.as_bytes()),
-        ];
+        let mut fields = Fields::default();
+        fields.push(b":status", status.to_string().as_bytes());
+        fields.push(b"content-type", b"text/plain; charset=utf-8");
+        fields.push(b"content-length", body.len().to_string().as_bytes());
+        fields.push(b"proxy-status", proxy_status.as_bytes());
         let body = if to_head {
             Vec::new()
         } else {
@@ -55,21 +53,15 @@ fn push_quoted(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use quiche::h3::NameValue;
-
     use super::*;
 
     #[test]
     fn a_reply_says_why_in_a_structured_field() {
         let reply = LocalReply::new(Reason::ConnectTimeout, Some("a \"b\"\\\n"), false);
         assert_eq!(reply.status, 504);
-        let field = reply
-            .fields
-            .iter()
-            .find(|f| f.name() == b"proxy-status")
-            .expect("there");
+        let field = reply.fields.find(b"proxy-status").expect("there");
         assert_eq!(
-            String::from_utf8_lossy(field.value()),
+            String::from_utf8_lossy(field),
             r#"spooky; error=connection_timeout; details="a \"b\"\\?""#
         );
         assert_eq!(reply.body, b"504 connect_timeout\n");

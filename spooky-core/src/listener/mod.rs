@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 pub(crate) use ids::{Cid, Ids};
 
 use crate::io::Handle;
+use crate::limits;
 
 /// A connection of either side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +52,8 @@ impl Routes {
     pub(crate) fn remove(&mut self, id: &[u8]) {
         if let Ok(id) = <&Cid>::try_from(id) {
             self.ours.remove(id);
-            if self.ours.is_empty() {
-                // A crowd that has left leaves no memory behind.
-                self.ours = FxHashMap::default();
+            if self.ours.is_empty() && self.ours.capacity() > limits::EMPTY_TABLE {
+                self.ours.shrink_to_fit();
             }
         }
     }
@@ -65,7 +65,7 @@ impl Routes {
 
     pub(crate) fn remove_chosen(&mut self, id: &[u8]) {
         self.chosen.remove(id);
-        if self.chosen.is_empty() {
+        if self.chosen.is_empty() && self.chosen.capacity() > limits::EMPTY_TABLE {
             self.chosen.shrink_to_fit();
         }
     }

@@ -6,14 +6,12 @@
 
 use std::time::Instant;
 
-use quiche::h3;
-
 use super::Proxy;
 use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
-use crate::session::StreamError;
+use crate::session::{Event as StreamEvent, StreamError};
 use crate::{backend, io, limits};
 
 impl Proxy {
@@ -96,11 +94,10 @@ impl Proxy {
         let Some(session) = self.session_mut(connection) else {
             return;
         };
+        let timer = session.timer;
         if deadline > now {
-            let timer = session.timer;
             self.timers.arm(timer, deadline);
         } else if session.met == Some(now) {
-            let timer = session.timer;
             self.timers.arm(timer, now + limits::TIMER_GRANULARITY);
         } else {
             session.met = Some(now);
@@ -181,23 +178,23 @@ impl Proxy {
         self.issue_spare_ids(handle);
     }
 
-    fn downstream_event(&mut self, handle: Handle, stream: u64, event: h3::Event, now: Instant) {
+    fn downstream_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {
         let known = self
             .downstreams
             .get(handle)
             .and_then(|c| c.session.exchanges.get(&stream))
             .copied();
         match (event, known) {
-            (h3::Event::Headers { list, .. }, None) => self.begin(handle, stream, list, now),
-            (h3::Event::Headers { list, .. }, Some(exchange)) => {
-                self.request_trailers(exchange, list, now)
+            (StreamEvent::Head(list), None) => self.begin(handle, stream, list, now),
+            (StreamEvent::Head(list), Some(exchange)) => self.request_trailers(exchange, list, now),
+            (StreamEvent::Body, Some(exchange)) => self.request_readable(exchange),
+            (StreamEvent::End, Some(exchange)) => self.request_ended(exchange, now),
+            (StreamEvent::Reset(code), Some(exchange)) => {
+                self.client_cancelled(exchange, code, now)
             }
-            (h3::Event::Data, Some(exchange)) => self.request_readable(exchange),
-            (h3::Event::Finished, Some(exchange)) => self.request_ended(exchange, now),
-            (h3::Event::Reset(code), Some(exchange)) => self.client_cancelled(exchange, code, now),
             // Nobody's business any more; or priorities, which are not looked at yet.
-            (h3::Event::Data | h3::Event::Finished | h3::Event::Reset(_), None) => {}
-            (h3::Event::PriorityUpdate | h3::Event::GoAway, _) => {}
+            (StreamEvent::Body | StreamEvent::End | StreamEvent::Reset(_), None) => {}
+            (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
         }
     }
 
@@ -323,8 +320,8 @@ impl Proxy {
         }
     }
 
-    fn backend_event(&mut self, handle: Handle, stream: u64, event: h3::Event, now: Instant) {
-        if matches!(event, h3::Event::GoAway) {
+    fn backend_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {
+        if matches!(event, StreamEvent::GoAway) {
             // quiche gives the GOAWAY's id where other events have their stream.
             self.backend_leaving(handle, stream, now);
             return;
@@ -336,11 +333,11 @@ impl Proxy {
             .copied();
         let Some(exchange) = known else { return };
         match event {
-            h3::Event::Headers { list, .. } => self.response_headers(exchange, list, now),
-            h3::Event::Data => self.response_readable(exchange, now),
-            h3::Event::Finished => self.response_ended(exchange, now),
-            h3::Event::Reset(code) => self.backend_reset(exchange, code, now),
-            h3::Event::PriorityUpdate | h3::Event::GoAway => {}
+            StreamEvent::Head(list) => self.response_headers(exchange, list, now),
+            StreamEvent::Body => self.response_readable(exchange, now),
+            StreamEvent::End => self.response_ended(exchange, now),
+            StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
+            StreamEvent::PriorityUpdate | StreamEvent::GoAway => {}
         }
     }
 

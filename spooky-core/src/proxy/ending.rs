@@ -255,7 +255,7 @@ impl Proxy {
 
     /// The one end of every exchange.
     fn finish(&mut self, id: Handle, outcome: Outcome, now: Instant) {
-        let state = self.exchanges.get(id).map(|exchange| exchange.state);
+        let unrecorded = planted::is(Bug::LosesRecord) && self.is_waiting(id);
         self.detach(id, now);
         let Some(exchange) = self.exchanges.remove(id) else {
             return;
@@ -293,11 +293,15 @@ impl Proxy {
             reason: exchange.reason,
             detail: exchange.detail,
         };
-        let waited = matches!(state, Some(State::Queued { .. } | State::Connecting { .. }));
-        if planted::is(Bug::LosesRecord) && waited {
-            return;
+        if !unrecorded {
+            self.emit(Event::Exchange(Box::new(record)));
         }
-        self.emit(Event::Exchange(Box::new(record)));
+    }
+
+    /// For [`Bug::LosesRecord`]: no backend has seen it yet.
+    fn is_waiting(&self, id: Handle) -> bool {
+        let state = self.exchanges.get(id).map(|exchange| exchange.state);
+        matches!(state, Some(State::Queued { .. } | State::Connecting { .. }))
     }
 
     /// A client's connection has ended: so have its exchanges.

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use quiche::h3::Header;
-
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{HeadError, RequestHead, check_trailers};
+use crate::http::{Fields, HeadError, RequestHead, check_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -15,13 +13,7 @@ use crate::session::{StreamError, code};
 
 impl Proxy {
     /// A request's head has come.
-    pub(super) fn begin(
-        &mut self,
-        downstream: Handle,
-        stream: u64,
-        list: Vec<Header>,
-        now: Instant,
-    ) {
+    pub(super) fn begin(&mut self, downstream: Handle, stream: u64, list: Fields, now: Instant) {
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return;
         };
@@ -261,7 +253,7 @@ impl Proxy {
         self.queue_request(id);
     }
 
-    pub(super) fn request_trailers(&mut self, id: Handle, list: Vec<Header>, now: Instant) {
+    pub(super) fn request_trailers(&mut self, id: Handle, list: Fields, now: Instant) {
         if check_trailers(&list, self.setup.config().limits.header_bytes).is_err() {
             self.fail(
                 id,

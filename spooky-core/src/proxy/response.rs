@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use quiche::h3::Header;
-
 use super::Proxy;
 use crate::exchange::{Head, State};
-use crate::http::{HeadError, ResponseHead, check_trailers};
+use crate::http::{Fields, HeadError, ResponseHead, check_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -15,7 +13,7 @@ use crate::session::StreamError;
 
 impl Proxy {
     /// A HEADERS frame of the backend: informational, final, or trailers.
-    pub(super) fn response_headers(&mut self, id: Handle, list: Vec<Header>, now: Instant) {
+    pub(super) fn response_headers(&mut self, id: Handle, list: Fields, now: Instant) {
         let limit = self.setup.config().limits.header_bytes;
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;

@@ -6,73 +6,83 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use clap::{Args, Parser};
+use nix::time::ClockId;
 use spooky_tests::sim::sweep::{self, Sum};
 use spooky_tests::sim::{Counting, Failure, FaultKind, Link, Scenario, Story, get, shrink};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Random scenarios, if nobody says how many.
+const SEEDS: u64 = 2_000;
 /// How long a failure is made smaller.
 const SHRINK: Duration = Duration::from_secs(120);
 
-const USAGE: &str = "\
-usage: ./x sim [--seeds N] [--from SEED] [--threads N] [--failures N]
-                                  N random scenarios, until so many have failed (1)
-       ./x sim --seed SEED        one seed again; SPOOKY_SIM_LOG=FILE writes every action
-       ./x sim --scenario FILE    a scenario written as JSON
-       ./x sim --crowd            1,000 clients for a minute, 5 backends, one crashes
-       ./x sim --shrink SEED      makes the failure of a seed smaller
-
-SPOOKY_SIM_SEED and SPOOKY_SIM_SEEDS mean the same as --seed and --seeds.";
-
+/// Plays random scenarios of many seeds, one seed again, or a scenario from a file.
+///
+/// SPOOKY_SIM_SEED and SPOOKY_SIM_SEEDS mean the same as --seed and --seeds,
+/// SPOOKY_SIM_LOG=FILE writes every action of a run, and RUST_LOG=quiche=trace tells
+/// all that quiche does, stamped with virtual time.
+#[derive(Parser)]
+#[command(name = "./x sim", bin_name = "./x sim")]
 struct Options {
+    /// Random scenarios to play [default: 2000]
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// The first seed
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
     from: u64,
-    seeds: u64,
-    threads: usize,
+    /// Scenarios at once [default: one a processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Stop when so many have failed
+    #[arg(long, value_name = "N", default_value_t = 1)]
     failures: usize,
+    #[command(flatten)]
+    one: One,
+}
+
+/// A single scenario, instead of many.
+#[derive(Args)]
+#[group(multiple = false)]
+struct One {
+    /// Play this seed again
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Play a scenario written as JSON
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+    /// Make the failure of this seed smaller
+    #[arg(long, value_name = "SEED")]
+    shrink: Option<u64>,
+    /// Play 1,000 clients for a minute with 5 backends, one of which crashes
+    #[arg(long)]
+    crowd: bool,
 }
 
 fn main() -> ExitCode {
-    // `RUST_LOG=quiche=trace` tells all that quiche does, stamped with virtual time.
     env_logger::init();
-    let mut options = Options {
-        from: 0,
-        seeds: sweep::variable(sweep::SEEDS).unwrap_or(2_000),
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        failures: 1,
-    };
-    if let Some(seed) = sweep::variable(sweep::SEED) {
-        return one(&sweep::scenario(seed));
+    let options = Options::parse();
+    let one_seed = options.one.seed.or_else(|| sweep::variable(sweep::SEED));
+    if options.one.crowd {
+        timed(&crowd())
+    } else if let Some(file) = &options.one.scenario {
+        from_file(file)
+    } else if let Some(seed) = options.one.shrink {
+        one_smaller(&sweep::scenario(seed))
+    } else if let Some(seed) = one_seed {
+        one(&sweep::scenario(seed))
+    } else {
+        many(&options)
     }
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--crowd" {
-            return timed(&crowd());
-        }
-        let value = arguments.next();
-        let number = value.as_deref().and_then(|text| text.parse().ok());
-        match (argument.as_str(), number, value) {
-            ("--seeds", Some(seeds), _) => options.seeds = seeds,
-            ("--from", Some(seed), _) => options.from = seed,
-            ("--failures", Some(count), _) => options.failures = count as usize,
-            ("--threads", Some(count), _) => options.threads = count as usize,
-            ("--seed", Some(seed), _) => return one(&sweep::scenario(seed)),
-            ("--shrink", Some(seed), _) => return one_smaller(&sweep::scenario(seed)),
-            ("--help" | "-h", _, _) => {
-                println!("{USAGE}");
-                return ExitCode::SUCCESS;
-            }
-            ("--scenario", _, Some(path)) => return from_file(Path::new(&path)),
-            _ => {
-                eprintln!("{USAGE}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    many(&options)
 }
 
 fn many(options: &Options) -> ExitCode {
+    let wanted = options.seeds.or_else(|| sweep::variable(sweep::SEEDS));
+    let count = wanted.unwrap_or(SEEDS);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or(cores);
     let begun = Instant::now();
     let shown = Mutex::new(begun);
     let bar = std::io::stderr().is_terminal();
@@ -81,11 +91,11 @@ fn many(options: &Options) -> ExitCode {
         let every = Duration::from_millis(if bar { 200 } else { 30_000 });
         if shown.elapsed() >= every {
             *shown = Instant::now();
-            show(sum, options.seeds, begun.elapsed(), bar);
+            show(sum, count, begun.elapsed(), bar);
         }
     };
-    let seeds = options.from..options.from + options.seeds;
-    let (sum, failed) = sweep::sweep(seeds, options.threads, options.failures, progress);
+    let seeds = options.from..options.from.saturating_add(count);
+    let (sum, failed) = sweep::sweep(seeds, threads, options.failures, progress);
     if bar {
         eprintln!();
     }
@@ -182,15 +192,13 @@ fn crowd() -> Scenario {
 fn timed(scenario: &Scenario) -> ExitCode {
     let begun = Instant::now();
     let code = one(scenario);
-    let clock = "/proc/self/stat";
-    let stat = std::fs::read_to_string(clock).unwrap_or_default();
-    // utime and stime, in hundredths of a second (proc(5)).
-    let ticks = stat.split_whitespace().skip(13).take(2);
-    let ticks: u64 = ticks.filter_map(|t| t.parse::<u64>().ok()).sum();
+    let processor = ClockId::CLOCK_PROCESS_CPUTIME_ID.now();
     println!(
         "{:.1} s, {:.1} s of the processor",
         begun.elapsed().as_secs_f64(),
-        ticks as f64 / 100.0
+        processor
+            .map_or(Duration::ZERO, Duration::from)
+            .as_secs_f64()
     );
     code
 }

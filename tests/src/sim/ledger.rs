@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use spooky_core::observe::{Outcome, Reason, Record};
 
-use super::plan::{Behaviour, RequestPlan, Scenario};
+use super::plan::{RequestPlan, Scenario};
 use super::world;
 
 /// How a request ended for its client.
@@ -306,49 +306,5 @@ impl Ledger {
             *tally.entry(name).or_insert(0) += 1;
         }
         tally
-    }
-}
-
-impl RequestPlan {
-    /// Bytes of the body of the backend's answer.
-    pub fn answer(&self) -> u64 {
-        if self.method.has_answer() {
-            self.download
-        } else {
-            0
-        }
-    }
-
-    /// What the backend does: without a body in the answer there is no middle of it
-    /// to stop in, and no length to lie about.
-    pub fn behaviour(&self) -> Behaviour {
-        let needs_body = matches!(
-            self.asks,
-            Behaviour::ResetMidway
-                | Behaviour::StallMidway
-                | Behaviour::TooShort
-                | Behaviour::TooLong
-                | Behaviour::CloseMidway
-                | Behaviour::Trailers
-        );
-        if needs_body && !self.method.has_answer() {
-            Behaviour::Answer
-        } else {
-            self.asks
-        }
-    }
-
-    /// Whether the backend means to answer it whole.
-    pub fn is_answered(&self) -> bool {
-        matches!(
-            self.behaviour(),
-            Behaviour::Answer
-                | Behaviour::Stream
-                | Behaviour::Early
-                | Behaviour::Slow(_)
-                | Behaviour::Hints
-                | Behaviour::Trailers
-                | Behaviour::RejectOnce
-        )
     }
 }

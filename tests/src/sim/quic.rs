@@ -9,7 +9,6 @@ use boring::ec::{EcGroup, EcKey};
 use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::PKey;
-use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
 use boring::x509::extension::SubjectAlternativeName;
 use boring::x509::{X509, X509NameBuilder};
 use quiche::{Shutdown, h3};
@@ -79,16 +78,10 @@ pub(crate) struct Settings {
 
 /// A configuration of quiche: a server's if it has an identity.
 pub(crate) fn config(identity: Option<&Identity>, settings: &Settings) -> quiche::Config {
-    let mut builder = SslContextBuilder::new(SslMethod::tls()).expect("a context");
+    let identity = identity.map(|identity| (&identity.cert[..], &identity.key[..]));
+    let mut builder = crate::tls::context(identity);
     // Others cost more, and are BoringSSL's to test.
     builder.set_curves_list("X25519").expect("it is known");
-    builder.set_verify(SslVerifyMode::NONE);
-    if let Some(identity) = identity {
-        let cert = X509::from_pem(&identity.cert).expect("a certificate");
-        let key = PKey::private_key_from_pem(&identity.key).expect("a key");
-        builder.set_certificate(&cert).expect("it fits");
-        builder.set_private_key(&key).expect("it fits");
-    }
     let mut config = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)
         .expect("a configuration");
     config

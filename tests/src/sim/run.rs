@@ -59,10 +59,6 @@ pub struct Report {
     pub resumed: u32,
 }
 
-#[allow(
-    clippy::result_large_err,
-    reason = "one failure ends a run, whatever its size"
-)]
 impl Scenario {
     /// Plays it, on a thread and in a world of its own.
     ///

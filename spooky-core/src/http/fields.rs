@@ -1,0 +1,123 @@
+//! A field section: names and values in order, in one piece of memory.
+
+/// Name and value pairs in the order in which they came or will be sent.
+///
+/// All bytes stand in one buffer, so that a head costs two allocations, however many
+/// fields it has. Nothing is checked here; heads are, see [`super::head`].
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    /// Where each field's name ends, and where its value does. It begins where the
+    /// one before ended. Sections are bounded far below 4 GiB.
+    ends: Vec<(u32, u32)>,
+}
+
+impl Fields {
+    /// An empty section with room for `fields` fields of `bytes` bytes together.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Fields {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(fields),
+        }
+    }
+
+    /// Adds a field at the end.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        let name_end = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(value);
+        self.ends.push((name_end, self.bytes.len() as u32));
+    }
+
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// There is no field.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Name and value of the field at `index`.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn get(&self, index: usize) -> (&[u8], &[u8]) {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends[before].1 as usize,
+            None => 0,
+        };
+        let (name_end, end) = self.ends[index];
+        let (name_end, end) = (name_end as usize, end as usize);
+        (&self.bytes[start..name_end], &self.bytes[name_end..end])
+    }
+
+    /// Names and values in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(name_end, end)| {
+            let (from, name_end, end) = (start, name_end as usize, end as usize);
+            start = end;
+            (&self.bytes[from..name_end], &self.bytes[name_end..end])
+        })
+    }
+
+    /// The value of the first field of this name, which is in lower case.
+    pub fn find(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// Size as RFC 9114 section 4.2.2 counts it: names, values, and 32 a field.
+    pub fn section_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + 32 * self.ends.len() as u64
+    }
+
+    /// Forgets all fields and keeps their memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(iter: T) -> Self {
+        let mut fields = Fields::default();
+        for (name, value) in iter {
+            fields.push(name.as_ref(), value.as_ref());
+        }
+        fields
+    }
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        f.debug_map()
+            .entries(self.iter().map(|(n, v)| (text(n), text(v))))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let list = [("a", "1"), ("", ""), ("b", ""), ("a", "22")];
+        let fields = Fields::from_iter(list);
+        assert_eq!(fields.len(), 4);
+        let pairs: Vec<_> = fields.iter().collect();
+        for (index, (name, value)) in list.iter().enumerate() {
+            assert_eq!(pairs[index], (name.as_bytes(), value.as_bytes()));
+            assert_eq!(fields.get(index), pairs[index]);
+        }
+        assert_eq!(fields.find(b"a"), Some(&b"1"[..]));
+        assert_eq!(fields.find(b"c"), None);
+        assert_eq!(fields.section_bytes(), 3 + 3 + 4 * 32);
+        let mut cleared = fields;
+        cleared.clear();
+        assert!(cleared.is_empty() && cleared == Fields::default());
+    }
+}
