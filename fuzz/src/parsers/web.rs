@@ -1,5 +1,6 @@
 //! URLs and fields of `spooky get`, paths of the demo, and `proxy-status`.
 
+use quiche::h3::Header;
 use spooky_core::fuzzing as core;
 use spooky_core::observe::Reason;
 use spooky_mio::client::Target;
