@@ -45,6 +45,10 @@ pub const GOODBYE: Duration = Duration::from_millis(200);
 /// its room back; one that holds a connection now and then need not ask for it anew.
 pub const EMPTY_TABLE: usize = 64;
 
+/// Over so long the requests that a client cancels are counted, for
+/// `limits.resets_per_connection`.
+pub const CANCEL_WINDOW: Duration = Duration::from_secs(30);
+
 /// A reset waits at most so long for what was written before it to be sent.
 pub const RESET_BLOCKED: Duration = Duration::from_secs(1);
 

@@ -229,6 +229,14 @@ impl Rig {
             .expect("the backend may answer");
     }
 
+    /// Sends an informational response on a backend's connection.
+    pub fn inform(&mut self, connection: usize, stream: u64, status: &str) {
+        let fields = [Header::new(b":status", status.as_bytes())];
+        let (h3, quic) = self.connections[connection].1.http();
+        h3.send_response(quic, stream, &fields, false)
+            .expect("the backend may answer");
+    }
+
     fn give(
         &mut self,
         socket: SocketId,

@@ -61,6 +61,8 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(5),
             response_header: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            request: Duration::ZERO,
         }
     }
 }
@@ -69,6 +71,8 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             header_bytes: 32 << 10,
+            body_bytes: 0,
+            resets_per_connection: 1000,
         }
     }
 }

@@ -115,13 +115,13 @@ pub(super) static CONNECTIONS: Section = Section {
 
 pub(super) static TIMEOUTS: Section = Section {
     name: "timeouts",
-    accepted: &["connect", "response_header"],
-    promised: &["idle", "request"],
+    accepted: &["connect", "response_header", "idle", "request"],
+    promised: &[],
 };
 
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes"],
+    accepted: &["header_bytes", "body_bytes", "resets_per_connection"],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -131,8 +131,6 @@ pub(super) static LIMITS: Section = Section {
         "handshake_timeout",
         "request_header_timeout",
         "headers",
-        "body_bytes",
-        "resets_per_connection",
     ],
 };
 

@@ -220,14 +220,32 @@ fn timeouts(decoder: &mut Decoder<'_>, root: &View<'_>) -> Timeouts {
     Timeouts {
         connect: decoder.value(&view, "connect", default.connect, wait),
         response_header: decoder.value(&view, "response_header", default.response_header, wait),
+        idle: decoder.value(&view, "idle", default.idle, wait),
+        request: decoder.value(&view, "request", default.request, |node| {
+            scalar::duration(node, &bounds::WAIT_OR_NONE)
+        }),
     }
 }
 
 fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
-    let default = Limits::default().header_bytes;
+    let default = Limits::default();
     Limits {
-        header_bytes: decoder.value(&view, "header_bytes", default, scalar::header_bytes),
+        header_bytes: decoder.value(
+            &view,
+            "header_bytes",
+            default.header_bytes,
+            scalar::header_bytes,
+        ),
+        body_bytes: decoder.value(&view, "body_bytes", default.body_bytes, |node| {
+            scalar::size(node, &bounds::BODY_BYTES)
+        }),
+        resets_per_connection: decoder.value(
+            &view,
+            "resets_per_connection",
+            default.resets_per_connection,
+            |node| scalar::number(node, &bounds::RESETS),
+        ),
     }
 }
 

@@ -46,11 +46,33 @@ impl Proxy {
         if stream_code != 0 && stream_code != code::REQUEST_CANCELLED {
             exchange.detail = Some(format!("code {stream_code:#x}").into());
         }
+        let early = exchange.status.is_none();
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             conn.session.abort(stream, code::REQUEST_CANCELLED);
         }
         self.finish(id, Outcome::Cancelled, now);
+        if early {
+            self.count_cancel(downstream, now);
+        }
+    }
+
+    /// A request was cancelled before its response began. Of a client that does little
+    /// else the connection is closed.
+    pub(super) fn count_cancel(&mut self, downstream: Handle, now: Instant) {
+        let most = self.setup.config().limits.resets_per_connection;
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
+        if conn.session.is_over() || !conn.cancels.add(most, now) {
+            return;
+        }
+        self.counters.connections_reset_floods += 1;
+        // RFC 9114 section 10.5: "An endpoint MAY treat activity that is suspicious as
+        // a connection error of type H3_EXCESSIVE_LOAD".
+        conn.session
+            .close(code::EXCESSIVE_LOAD, b"too many requests were cancelled");
+        self.want_drive(ConnectionRef::Downstream(downstream));
     }
 
     /// The backend reset its stream.
@@ -152,6 +174,32 @@ impl Proxy {
             return;
         }
         self.send_or_hold(id, downstream, now);
+    }
+
+    /// The exchange has failed for what is not the backend's fault: a local reply says
+    /// so, if it still can.
+    ///
+    /// RFC 9114 section 4.1.1: "When a server abandons a response after partial
+    /// processing, it SHOULD abort its response stream with the error code
+    /// H3_REQUEST_CANCELLED." What a backend breaks is H3_INTERNAL_ERROR; see `fail`.
+    pub(super) fn give_up(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let begun = |e: &Exchange| matches!(e.response_head, Head::Sent) || e.reply.is_some();
+        if !self.exchanges.get(id).is_some_and(begun) {
+            self.fail(id, reason, detail, now);
+            return;
+        }
+        self.detach(id, now);
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.reason = Some(reason);
+            exchange.detail = detail;
+        }
+        self.reset_client(id, code::REQUEST_CANCELLED, now);
     }
 
     /// The response's head does not fit the client's congestion window, and
@@ -317,11 +365,16 @@ impl Proxy {
             self.half_open -= 1;
             self.counters.handshakes_failed += 1;
         }
+        let (reason, outcome) = if conn.cancels.are_too_many() {
+            (Reason::TooManyResets, Outcome::Reset)
+        } else {
+            (Reason::ClientGone, Outcome::Cancelled)
+        };
         let open = conn.session.open();
         for (_, id) in open {
             if let Some(exchange) = self.exchanges.get_mut(id) {
-                exchange.reason = Some(Reason::ClientGone);
-                self.finish(id, Outcome::Cancelled, now);
+                exchange.reason = Some(reason);
+                self.finish(id, outcome, now);
             }
         }
         self.want_send(ConnectionRef::Downstream(handle));
