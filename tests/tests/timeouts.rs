@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use spooky_core::observe::{Outcome, Reason, Record};
-use spooky_tests::{Options, Rig};
+use spooky_tests::rig::{Options, Rig};
 
 const REQUEST_CANCELLED: u64 = 0x10c;
 const INTERNAL_ERROR: u64 = 0x102;
@@ -25,6 +25,9 @@ fn a_client_that_stops_sending_its_upload_gets_408_and_the_backend_a_cancellatio
     assert!(rig.records.is_empty(), "{:?}", rig.records);
     rig.skip(secs(2));
     assert_eq!(rig.client.status(stream).as_deref(), Some("408"));
+    let stopped = rig.client.quic.stream_capacity(stream);
+    assert_eq!(stopped, Err(quiche::Error::StreamStopped(NO_ERROR)));
+    assert_eq!(rig.client.read(stream, 100), b"408 idle_timeout\n");
     assert!(rig.client.is_finished(stream));
     idle(
         &rig.records[0],
@@ -39,8 +42,6 @@ fn a_client_that_stops_sending_its_upload_gets_408_and_the_backend_a_cancellatio
         rig.connections[0].1.reset_code(asked),
         Some(REQUEST_CANCELLED)
     );
-    let stopped = rig.client.quic.stream_capacity(stream);
-    assert_eq!(stopped, Err(quiche::Error::StreamStopped(NO_ERROR)));
 }
 
 #[test]
@@ -171,7 +172,10 @@ fn a_client_that_does_not_read_is_given_up_after_the_idle_timeout() {
 fn a_reader_that_takes_a_little_now_and_then_is_served_to_the_end() {
     let mut rig = Rig::new(Options {
         config: CONFIG,
-        client: |c| c.set_initial_max_stream_data_bidi_local(1_000),
+        client: |c| {
+            c.set_initial_max_stream_data_bidi_local(1_000);
+            c.set_max_stream_window(1_000);
+        },
         ..Options::default()
     });
     let stream = rig.get("/");
@@ -274,6 +278,7 @@ fn a_request_that_takes_too_long_is_504_wherever_it_waits() {
     rig.skip(Duration::from_millis(200));
     for stream in [first, second] {
         assert_eq!(rig.client.status(stream).as_deref(), Some("504"));
+        assert_eq!(rig.client.read(stream, 100), b"504 request_timeout\n");
         assert!(rig.client.is_finished(stream));
     }
     for record in &rig.records {
