@@ -26,6 +26,7 @@ pub(crate) mod code {
     pub(crate) const INTERNAL_ERROR: u64 = 0x102;
     pub(crate) const EXCESSIVE_LOAD: u64 = 0x107;
     pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
+    pub(crate) const REQUEST_INCOMPLETE: u64 = 0x10d;
     pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
 }
 

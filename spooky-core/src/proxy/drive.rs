@@ -195,8 +195,9 @@ impl Proxy {
                 self.client_cancelled(exchange, code, now)
             }
             (StreamEvent::Reset(_), None) => self.headless_reset(handle, stream, now),
+            (StreamEvent::End, None) => self.headless_end(handle, stream),
             // Nobody's business any more; or priorities, which are not looked at yet.
-            (StreamEvent::Body | StreamEvent::End, None) => {}
+            (StreamEvent::Body, None) => {}
             (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
         }
     }
@@ -214,6 +215,23 @@ impl Proxy {
         conn.session.abort(stream, code::REQUEST_CANCELLED);
         conn.session.bury(stream);
         self.count_cancel(handle, now);
+    }
+
+    /// The client ended a stream that carries no exchange: one that is over, or one
+    /// without a request.
+    ///
+    /// RFC 9114 section 8.1: H3_REQUEST_INCOMPLETE is for a client's stream that
+    /// "terminated without containing a fully formed request".
+    fn headless_end(&mut self, handle: Handle, stream: u64) {
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
+        if conn.session.is_buried(stream) {
+            return;
+        }
+        conn.session.abort(stream, code::REQUEST_INCOMPLETE);
+        conn.session.bury(stream);
+        self.want_drive(ConnectionRef::Downstream(handle));
     }
 
     /// Streams that may write again, or whose reader stopped.
