@@ -185,7 +185,7 @@ fn a_client_with_an_early_response_is_told_to_send_no_more() {
     rig.settle();
     let stopped = rig.client.quic.stream_capacity(stream);
     assert_eq!(stopped, Err(quiche::Error::StreamStopped(NO_ERROR)));
-    assert!(rig.client.is_finished(stream));
+    assert_eq!(rig.client.read(stream, 10), b"no");
     assert_eq!(
         rig.connections[0].1.reset_code(asked),
         Some(REQUEST_CANCELLED)
