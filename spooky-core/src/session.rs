@@ -603,6 +603,12 @@ impl Session {
         std::mem::replace(&mut self.peer_stops, stops) != stops
     }
 
+    /// Streams that were reset from here, for whatever reason; see
+    /// [`limits::RESETS_TOLD`].
+    pub(crate) fn resets_told(&self) -> u64 {
+        self.quic.stats().reset_stream_count_local
+    }
+
     /// True if the end of `stream` may be a reset that quiche does not tell of.
     ///
     /// A reset that arrives after the last byte, but before that was read, makes

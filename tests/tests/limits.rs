@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use quiche::h3::Event;
+use spooky_core::limits;
 use spooky_core::observe::{Outcome, Reason};
 use spooky_tests::rig::{Options, Rig};
 use spooky_tests::sim::Counting;
@@ -247,8 +249,140 @@ fn cancellations_that_are_long_ago_do_not_count() {
 
 // ---- what a long life leaves behind --------------------------------------------------
 
+// ---- slow bodies and slow readers ----------------------------------------------------
+
+#[test]
+fn bodies_that_come_in_drops_hold_up_nobody_and_cost_no_more_than_what_has_come() {
+    let mut rig = rig("");
+    let slow: Vec<u64> = (0..60)
+        .map(|_| rig.request("POST", "/", &[], false))
+        .collect();
+    rig.settle();
+    let began_with = rig.held();
+    for _ in 0..20 {
+        for &stream in &slow {
+            assert_eq!(rig.client.write(stream, &[1; 10], false), 10);
+        }
+        // One in a hurry between each two drops.
+        let stream = rig.get("/");
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], false);
+        rig.connections[0].1.write(asked, &[2; 50_000], true);
+        rig.settle();
+        assert_eq!(rig.client.read(stream, 100_000).len(), 50_000);
+        assert!(rig.client.is_finished(stream));
+    }
+    assert_eq!(rig.records.len(), 20, "{:?}", rig.records);
+    rig.records.clear();
+    let grown = rig.held() - began_with;
+    assert!(grown < 60 * 4_000, "{grown} bytes for 60 uploads of 200");
+}
+
+#[test]
+fn readers_that_stop_hold_up_nobody_and_cost_their_windows() {
+    const WINDOW: u64 = 20_000;
+    let mut rig = Rig::new(Options {
+        config: "quic: { stream_window: 32KiB }\n",
+        client: |c| {
+            c.set_initial_max_stream_data_bidi_local(WINDOW);
+            c.set_max_stream_window(WINDOW);
+        },
+        ..Options::default()
+    });
+    let began_with = rig.held();
+    for _ in 0..60 {
+        rig.get("/");
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], false);
+        for _ in 0..5 {
+            rig.connections[0].1.write(asked, &[2; 50_000], false);
+            rig.settle();
+        }
+        let held = rig.held() - began_with;
+        let open = rig.client.streams_with_heads().len() as i64;
+        // What lies unread toward us, a quarter more for what quiche adds, and what the
+        // client was sent.
+        let most = 100_000 + open * (WINDOW as i64 + (32 << 10) * 5 / 4);
+        assert!(held < most, "{held} bytes for {open} that do not read");
+    }
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[], false);
+    let mut sent = 0;
+    let mut read = 0;
+    for _ in 0..200 {
+        sent += rig.connections[0]
+            .1
+            .write(asked, &vec![2; 100_000 - sent], true);
+        rig.settle();
+        read += rig.client.read(stream, 100_000).len();
+    }
+    assert_eq!((sent, read), (100_000, 100_000));
+}
+
+/// quiche keeps a RESET_STREAM until it is acknowledged, although it has forgotten the
+/// stream: a peer that acknowledges all but those would make us keep them all. So their
+/// number is bounded.
+#[test]
+fn who_made_us_reset_very_many_streams_is_asked_to_go_and_then_sent_away() {
+    let mut rig = rig("limits: { resets_per_connection: 1000000 }\n");
+    let most = limits::RESETS_TOLD as usize;
+    let mut goaway = None;
+    // With nothing open it would be let go in peace.
+    rig.get("/");
+    for n in 0..3 * most {
+        if rig.client.quic.peer_error().is_some() {
+            break;
+        }
+        // It does not go when it is asked to.
+        let stream = n as u64 * 4 + 4;
+        let quic = &mut rig.client.quic;
+        quic.stream_send(stream, &[1, 0x40, 100, 0], false)
+            .expect("there is credit");
+        rig.settle();
+        give_up(&mut rig, stream);
+        let told = |(_, event): &(u64, Event)| matches!(event, Event::GoAway);
+        if goaway.is_none() && rig.client.events.iter().any(told) {
+            goaway = Some(n);
+        }
+        rig.client.events.clear();
+    }
+    let asked = goaway.expect("it is asked to go");
+    assert!((most..most + 10).contains(&asked), "{asked}");
+    let error = rig.client.quic.peer_error().expect("it is closed");
+    assert_eq!(error.error_code, EXCESSIVE_LOAD);
+    let resets = rig.client.quic.stats().reset_stream_count_remote as usize;
+    assert!((2 * most..2 * most + 10).contains(&resets), "{resets}");
+}
+
+#[test]
+fn a_backends_connection_on_which_very_many_were_cancelled_gets_no_more() {
+    let mut rig = rig("limits: { resets_per_connection: 1000000 }\n");
+    for _ in 0..limits::RESETS_TOLD + 2 {
+        let stream = rig.request("POST", "/", &[], false);
+        rig.settle();
+        let asked = rig.asked(0);
+        // What is left of the request is cancelled there, and stopped here.
+        rig.answer(0, asked, &[], true);
+        rig.settle();
+        rig.client.read(stream, 10);
+        let _ = rig.client.quic.stream_capacity(stream);
+        let quic = &mut rig.connections[0].1.quic;
+        let _ = quic.stream_shutdown(asked, quiche::Shutdown::Read, NO_ERROR);
+        rig.client.events.clear();
+        rig.connections[0].1.events.clear();
+    }
+    rig.get("/");
+    rig.settle();
+    assert_eq!(rig.connections.len(), 2, "it goes over a fresh one");
+}
+
 /// Requests on one connection after a tenth of which nothing may grow any more.
-/// `SPOOKY_LONG_REQUESTS=100000` is the long version.
+/// `SPOOKY_LONG_REQUESTS=100000` is the long version; less than [`limits::RESETS_TOLD`]
+/// where each ends in a reset.
 fn long() -> usize {
     match std::env::var("SPOOKY_LONG_REQUESTS") {
         Ok(text) => text.parse().expect("a number"),
@@ -306,11 +440,11 @@ fn grows_no_more(end: impl Fn(&mut Rig, u64, u64)) {
     grows_no_more_of("GET", end);
 }
 
-/// Asks for a long time, ends each request by `end`, and looks at what is held.
+/// Asks for a long time, but not so long that connections are given up, ends each request by `end`, and looks at what is held.
 fn grows_no_more_of(method: &str, end: impl Fn(&mut Rig, u64, u64)) {
     let mut rig = rig("limits: { resets_per_connection: 1000000 }\n");
-    let mut begin = 0;
-    for n in 0..long() {
+    let (mut begin, most) = (0, long());
+    for n in 0..most {
         let stream = rig.request(method, "/", &[], method == "GET");
         rig.settle();
         let asked = rig.asked(0);
@@ -320,7 +454,7 @@ fn grows_no_more_of(method: &str, end: impl Fn(&mut Rig, u64, u64)) {
         rig.records.clear();
         rig.client.events.clear();
         rig.connections[0].1.events.clear();
-        if n == long() / 10 {
+        if n == most / 10 {
             begin = rig.held();
         }
     }

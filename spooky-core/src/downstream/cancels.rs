@@ -38,6 +38,11 @@ impl Cancels {
         self.count > most && !std::mem::replace(&mut self.flooded, true)
     }
 
+    /// There are too many, by another count.
+    pub(crate) fn flood(&mut self) {
+        self.flooded = true;
+    }
+
     /// The connection was given up because of them.
     pub(crate) fn are_too_many(&self) -> bool {
         self.flooded

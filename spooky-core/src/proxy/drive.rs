@@ -163,9 +163,12 @@ impl Proxy {
             return;
         };
         conn.session.sweep();
+        let resets = conn.session.resets_told();
         if conn.session.is_over() {
             self.downstream_over(handle, now);
-        } else if self.drain.is_some() {
+        } else if resets > 2 * limits::RESETS_TOLD {
+            self.send_away(handle);
+        } else if self.drain.is_some() || resets > limits::RESETS_TOLD {
             self.drain_downstream(handle, now);
         }
     }

@@ -64,9 +64,17 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return;
         };
-        if conn.session.is_over() || !conn.cancels.add(most, now) {
-            return;
+        if !conn.session.is_over() && conn.cancels.add(most, now) {
+            self.send_away(downstream);
         }
+    }
+
+    /// Closes a client's connection because of what it cancels.
+    pub(super) fn send_away(&mut self, downstream: Handle) {
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
+        conn.cancels.flood();
         self.counters.connections_reset_floods += 1;
         // RFC 9114 section 10.5: "An endpoint MAY treat activity that is suspicious as
         // a connection error of type H3_EXCESSIVE_LOAD".
@@ -294,6 +302,10 @@ impl Proxy {
         let Some(conn) = self.backends.get_mut(connection) else {
             return;
         };
+        let open = matches!(conn.phase, backend::Phase::Open);
+        if open && conn.session.resets_told() > limits::RESETS_TOLD {
+            conn.phase = backend::Phase::Leaving;
+        }
         if conn.is_idle() {
             conn.idle_since = now;
             self.want_send(ConnectionRef::Backend(connection));
