@@ -259,7 +259,8 @@ fn a_lone_end_instead_of_a_request_is_refused_and_forgotten() {
         assert!(refused, "{told:?}");
         rig.settle();
     }
-    assert_eq!(rig.records.len(), 1, "they are no requests");
+    let heads = rig.records.iter().filter(|r| r.request.is_some());
+    assert_eq!(heads.count(), 1, "they are no requests");
     assert_eq!(rig.connections[0].1.heads(), 1);
     assert!(rig.client.quic.peer_error().is_none());
 }
