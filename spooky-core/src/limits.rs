@@ -122,3 +122,11 @@ pub const CLIENT_PATHS: u64 = 32;
 
 /// The same for a connection to a backend, which moves only if the backend does.
 pub const BACKEND_PATHS: u64 = 4;
+
+/// An authority: the longest name that DNS has (RFC 3986 section 3.2.2 asks for no
+/// more than 255 characters), a colon and a port. It goes on up to three times, in
+/// `:authority`, `x-forwarded-host` and `forwarded`, which has to fit beside the rest.
+pub const AUTHORITY_BYTES: usize = 255 + 6;
+
+/// A method, path or authority of a refused head is told of up to this size.
+pub const GLIMPSE_BYTES: usize = 1024;

@@ -22,6 +22,10 @@ fn a_request_that_breaks_a_rule_is_answered_and_goes_nowhere() {
             assert_eq!(record.outcome, Outcome::LocalReply);
             assert_eq!(record.reason, Some(reason));
             assert!(record.request.is_none(), "there is no head to tell of");
+            let sound = (method != "G T").then_some(method.as_bytes());
+            assert_eq!(record.method(), sound, "what is sound is told");
+            assert_eq!(record.path(), Some(path.as_bytes()));
+            assert_eq!(record.authority(), Some(&b"localhost"[..]));
         }
     }
     assert!(rig.connections.is_empty(), "no backend hears of it");
@@ -53,7 +57,13 @@ fn trailers_of_a_request_that_break_a_rule_never_end_it_clean_at_the_backend() {
         Some(0x10c),
         "H3_REQUEST_CANCELLED"
     );
-    assert_eq!(told(&rig), (Reason::BadRequest, "malformed trailers"));
+    assert_eq!(
+        told(&rig),
+        (
+            Reason::BadRequest,
+            "malformed trailers: pseudo-header field"
+        )
+    );
 }
 
 #[test]
@@ -69,7 +79,13 @@ fn trailers_of_a_response_that_break_a_rule_never_end_it_clean_at_the_client() {
         Some(0x102),
         "H3_INTERNAL_ERROR"
     );
-    assert_eq!(told(&rig), (Reason::BadResponse, "malformed trailers"));
+    assert_eq!(
+        told(&rig),
+        (
+            Reason::BadResponse,
+            "malformed trailers: pseudo-header field"
+        )
+    );
 }
 
 /// quiche leaves the order of frames on a stream that we opened to us.
