@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 
 use crate::config::{Forwarding, units};
 use crate::http::{
-    self, Bounds, Fields, Forwarder, HeadError, LocalReply, RequestHead, ResponseHead, Signature,
+    self, Bounds, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead, ResponseHead,
+    Signature,
 };
 use crate::listener::{self, Ids, Stranger};
 use crate::observe::Reason;
@@ -65,6 +66,14 @@ pub fn request(fields: Fields, bytes: u64, count: usize) -> Result<Taken, Refuse
         status: None,
         request: Some(head),
     })
+}
+
+/// Reads a client's head of any size: it, or what can be told of it.
+pub fn head(fields: Fields) -> (Option<RequestHead>, Option<Glimpse>) {
+    match RequestHead::parse(fields, bounds(u64::MAX, usize::MAX)) {
+        Ok(head) => (Some(head), None),
+        Err(refused) => (None, Some(refused.glimpse)),
+    }
 }
 
 /// The fields of a client's head as a backend gets them.

@@ -128,7 +128,7 @@ impl Forwarder {
         match self.x_forwarded {
             XForwarded::Off => {}
             XForwarded::Replace | XForwarded::Append => {
-                join(&mut lists.client, b"");
+                separate(&mut lists.client);
                 write!(lists.client, "{client}").expect(written);
                 out.push(b"x-forwarded-for", &lists.client);
                 join(&mut lists.proto, b"https");
@@ -139,7 +139,7 @@ impl Forwarder {
         }
         if self.forwarded {
             let list = &mut lists.forwarded;
-            join(list, b"");
+            separate(list);
             // RFC 7239 section 6: "an IPv6 address is always enclosed in square
             // brackets", and what has brackets or a colon is quoted.
             match client {
@@ -236,13 +236,19 @@ impl Lists {
     }
 }
 
-/// Adds a member to a list. RFC 9110 section 5.3: fields of one name are one list,
-/// joined by commas in their order.
-fn join(list: &mut Vec<u8>, member: &[u8]) {
+/// Adds what one field says to a list. RFC 9110 section 5.3: fields of one name are
+/// one list, joined by commas in their order; section 5.6.1.1: without empty members.
+fn join(list: &mut Vec<u8>, said: &[u8]) {
+    if !said.is_empty() {
+        separate(list);
+        list.extend_from_slice(said);
+    }
+}
+
+fn separate(list: &mut Vec<u8>) {
     if !list.is_empty() {
         list.extend_from_slice(b", ");
     }
-    list.extend_from_slice(member);
 }
 
 /// RFC 9110 section 7.6.2: "the intermediary MUST generate an updated Max-Forwards

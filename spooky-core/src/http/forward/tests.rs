@@ -157,11 +157,21 @@ fn an_empty_list_is_not_continued_with_a_comma() {
     };
     let sent = get(
         &config,
-        &[("x-forwarded-for", ""), ("via", ""), ("forwarded", "")],
+        &[
+            ("x-forwarded-for", ""),
+            ("via", ""),
+            ("via", "1.1 a"),
+            ("via", ""),
+            ("forwarded", ""),
+        ],
         TRUSTED,
     );
     assert_eq!(values(&sent, "x-forwarded-for"), [TRUSTED]);
-    assert_eq!(values(&sent, "via"), ["3 spooky"]);
+    assert_eq!(
+        values(&sent, "via"),
+        ["1.1 a, 3 spooky"],
+        "RFC 9110 5.6.1.1"
+    );
     assert_eq!(
         values(&sent, "forwarded"),
         ["for=10.1.2.3;host=a.test;proto=https"]
