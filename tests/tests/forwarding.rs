@@ -324,9 +324,11 @@ type Pairs = Vec<(String, String)>;
 
 fn heads<'a>(events: impl Iterator<Item = &'a (u64, h3::Event)>, stream: u64) -> Vec<Pairs> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let lists = events.filter_map(|(on, event)| match event {
-        h3::Event::Headers { list, .. } if *on == stream => Some(list),
-        _ => None,
+    let lists = events.filter_map(|(on, event)| {
+        let h3::Event::Headers { list, .. } = event else {
+            return None;
+        };
+        (*on == stream).then_some(list)
     });
     let pairs = |list: &Vec<Header>| {
         list.iter()

@@ -67,6 +67,37 @@ fn trailers_of_a_request_that_break_a_rule_never_end_it_clean_at_the_backend() {
 }
 
 #[test]
+fn a_request_that_breaks_a_rule_after_its_response_began_is_reset_as_malformed() {
+    let trailers = |rig: &mut Rig, stream| {
+        let (h3, quic) = rig.client.http();
+        h3.send_additional_headers(quic, stream, &[Header::new(b":path", b"/")], true, true)
+            .expect("quiche sends any trailers");
+    };
+    let body = |rig: &mut Rig, stream| {
+        rig.client.write(stream, b"more than five", true);
+    };
+    let ways: [(fn(&mut Rig, u64), _); 2] = [
+        (trailers, Reason::BadRequest),
+        (body, Reason::RequestIncomplete),
+    ];
+    for (spoil, reason) in ways {
+        let mut rig = Rig::new(Options::default());
+        let stream = rig.request("POST", "/", &[("content-length", "5")], false);
+        rig.client.write(stream, b"five!", false);
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], false);
+        rig.settle();
+        assert_eq!(rig.client.status(stream).as_deref(), Some("200"));
+        spoil(&mut rig, stream);
+        rig.settle();
+        let code = rig.client.reset_code(stream);
+        assert_eq!(code, Some(0x10e), "H3_MESSAGE_ERROR, RFC 9114 4.1.2");
+        assert_eq!(told(&rig).0, reason);
+    }
+}
+
+#[test]
 fn trailers_of_a_response_that_break_a_rule_never_end_it_clean_at_the_client() {
     let (mut rig, stream, asked) = asking();
     rig.answer(0, asked, &[], false);
