@@ -25,7 +25,8 @@ pub const DATA_OVERHEAD: usize = 3;
 
 /// The initial congestion window in packets. Header blocks go out whole or
 /// never, so the window must hold the largest one: 40 × 1200 is 48 000 bytes,
-/// more than the greatest `limits.header_bytes` and its framing.
+/// more than the greatest `limits.header_bytes`, its framing and what `forwarding`
+/// adds to it (a kilobyte or so, see [`AUTHORITY_BYTES`]).
 pub const INITIAL_WINDOW_PACKETS: usize = 40;
 
 /// What quiche may buffer of one field section. Crossing it closes the whole

@@ -76,7 +76,7 @@ fn a_request_that_breaks_a_rule_after_its_response_began_is_reset_as_malformed()
     let body = |rig: &mut Rig, stream| {
         rig.client.write(stream, b"more than five", true);
     };
-    let ways: [(fn(&mut Rig, u64), _); 2] = [
+    let ways: [(Spoil, Reason); 2] = [
         (trailers, Reason::BadRequest),
         (body, Reason::RequestIncomplete),
     ];
@@ -180,6 +180,9 @@ fn informational_heads_are_passed_on_up_to_a_bound() {
         (Reason::BadResponse, "too many informational responses")
     );
 }
+
+/// What a client does wrong on a stream.
+type Spoil = fn(&mut Rig, u64);
 
 /// A DATA frame.
 const BODY: [u8; 6] = [0, 4, b'b', b'o', b'd', b'y'];

@@ -48,7 +48,8 @@ const CLAIMS: [&[u8]; 5] = [
 pub(super) fn role(name: &[u8]) -> Role {
     match name.first() {
         Some(b':') => Role::Pseudo,
-        // RFC 9440 section 4: proxies "MUST sanitize" these, whoever sent them.
+        // RFC 9440 section 4: a backend believes what these say of a certificate, so
+        // the proxy in front of it lets none pass, whoever sent them.
         Some(b'c') if is(name, b"client-cert") || is(name, b"client-cert-chain") => Role::Never,
         Some(b'c' | b't') if is_claim(name) => Role::Claim,
         Some(b'f') if name == b"forwarded" => Role::Forwarded,

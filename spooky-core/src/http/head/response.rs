@@ -91,8 +91,8 @@ impl Section for Found {
     }
 }
 
-/// RFC 9110 section 15: "a three-digit integer code", and "values outside the range
-/// 100 to 599 are invalid".
+/// RFC 9110 section 15: "All valid status codes are within the range of 100 to 599,
+/// inclusive."
 fn parse_status(value: &[u8]) -> Result<u16, HeadError> {
     let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = value else {
         return malformed(":status is not a number from 100 to 599");

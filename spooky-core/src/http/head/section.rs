@@ -66,7 +66,8 @@ fn check_value(value: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// RFC 9114 section 4.3: pseudo-header fields "MUST NOT" be repeated in any way.
+/// RFC 9114 section 4.3.1: "exactly one value" of each; two may mean one thing to us
+/// and another to a backend.
 pub(super) fn set_once(place: &mut Option<usize>, index: usize) -> Result<(), HeadError> {
     match place.replace(index) {
         None => Ok(()),
