@@ -58,6 +58,15 @@ pub(super) const BODY_BYTES: RangeInclusive<u64> = 0..=GIB * 1024 * 1024;
 /// [`CANCEL_WINDOW`](crate::limits::CANCEL_WINDOW).
 pub(super) const RESETS: RangeInclusive<u32> = 1..=1_000_000;
 
+/// Fields of a section. More than the upper end never fit into the most bytes, as each
+/// counts 32; fewer than the lower would refuse nearly everything.
+pub(super) const HEADERS: RangeInclusive<u16> = 10..=1280;
+
+/// Peers that are trusted. Each request asks once, whatever their number.
+pub(super) const TRUSTED_PROXIES: usize = 1024;
+/// Bytes of the pseudonym, which every request carries.
+pub(super) const VIA_BYTES: usize = 64;
+
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

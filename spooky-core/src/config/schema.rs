@@ -23,6 +23,7 @@ pub(super) static ROOT: Section = Section {
         "backends",
         "connections",
         "timeouts",
+        "forwarding",
         "limits",
         "log",
         "drain_timeout",
@@ -40,7 +41,6 @@ pub(super) static ROOT: Section = Section {
         "dns",
         "retries",
         "routes",
-        "forwarding",
         "admin",
     ],
 };
@@ -119,9 +119,26 @@ pub(super) static TIMEOUTS: Section = Section {
     promised: &[],
 };
 
+pub(super) static FORWARDING: Section = Section {
+    name: "forwarding",
+    accepted: &[
+        "trusted_proxies",
+        "x_forwarded",
+        "forwarded",
+        "via",
+        "proxy_status",
+    ],
+    promised: &[],
+};
+
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes", "body_bytes", "resets_per_connection"],
+    accepted: &[
+        "header_bytes",
+        "headers",
+        "body_bytes",
+        "resets_per_connection",
+    ],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -130,7 +147,6 @@ pub(super) static LIMITS: Section = Section {
         "requests_per_connection",
         "handshake_timeout",
         "request_header_timeout",
-        "headers",
     ],
 };
 
@@ -147,7 +163,7 @@ pub(super) static ACCESS: Section = Section {
 };
 
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &ROOT,
     &LISTEN,
     &TLS,
@@ -157,6 +173,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &BACKEND,
     &CONNECTIONS,
     &TIMEOUTS,
+    &FORWARDING,
     &LIMITS,
     &LOG,
     &ACCESS,

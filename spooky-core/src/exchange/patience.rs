@@ -128,7 +128,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::http::{Fields, RequestHead};
+    use crate::config::Limits;
+    use crate::http::{Bounds, Fields, RequestHead};
     use crate::io::{Handle, Table};
     use crate::timers::Timers;
 
@@ -208,7 +209,7 @@ mod tests {
         ];
         let fields = plain.iter().chain(extra);
         let list: Fields = fields.map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-        exchange.head = RequestHead::parse(list, 10_000).ok();
+        exchange.head = RequestHead::parse(list, Bounds::from(&Limits::default())).ok();
         assert!(exchange.head.is_some());
         exchange.state = State::Open {
             connection: handle,
