@@ -68,6 +68,7 @@ impl Default for Timeouts {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10,
         }
     }

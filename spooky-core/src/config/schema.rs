@@ -121,7 +121,7 @@ pub(super) static TIMEOUTS: Section = Section {
 
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes"],
+    accepted: &["request_header_timeout", "header_bytes"],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -129,7 +129,6 @@ pub(super) static LIMITS: Section = Section {
         "new_connections_per_ip_per_second",
         "requests_per_connection",
         "handshake_timeout",
-        "request_header_timeout",
         "headers",
         "body_bytes",
         "resets_per_connection",

@@ -225,9 +225,21 @@ fn timeouts(decoder: &mut Decoder<'_>, root: &View<'_>) -> Timeouts {
 
 fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
-    let default = Limits::default().header_bytes;
+    let default = Limits::default();
+    let wait = |node: &_| scalar::duration(node, &bounds::WAIT);
     Limits {
-        header_bytes: decoder.value(&view, "header_bytes", default, scalar::header_bytes),
+        request_header_timeout: decoder.value(
+            &view,
+            "request_header_timeout",
+            default.request_header_timeout,
+            wait,
+        ),
+        header_bytes: decoder.value(
+            &view,
+            "header_bytes",
+            default.header_bytes,
+            scalar::header_bytes,
+        ),
     }
 }
 

@@ -93,6 +93,8 @@ reasons! {
     BadRequest = "bad_request", 400, "http_request_error";
     /// The request's head is larger than `limits.header_bytes`.
     RequestHeadTooLarge = "request_head_too_large", 431, "http_request_denied";
+    /// The request's head was not whole within `limits.request_header_timeout`.
+    RequestHeaderTimeout = "request_header_timeout", 408, "http_request_error";
     /// CONNECT is not available.
     ConnectRefused = "connect_refused", 501, "http_request_denied";
     /// Every backend has weight 0 or is otherwise out of question.
@@ -123,7 +125,8 @@ reasons! {
     ResponseHeadTooLarge = "response_head_too_large", 502, "http_response_header_section_size";
     /// The response's body is shorter or longer than its content-length.
     ResponseIncomplete = "response_incomplete", 502, "http_response_incomplete";
-    /// The request's body is shorter or longer than its content-length.
+    /// The request's body is shorter or longer than its content-length, or its stream
+    /// ended before its head was whole.
     RequestIncomplete = "request_incomplete", 400, "http_request_error";
     /// The head does not fit the congestion window, and nothing in flight will widen it.
     HeadUnsendable = "head_unsendable", 502, "connection_terminated";

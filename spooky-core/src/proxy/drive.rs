@@ -77,7 +77,8 @@ impl Proxy {
         let quic = session.timeout(now);
         let ours = match connection {
             ConnectionRef::Downstream(handle) => {
-                self.downstreams.get(handle).and_then(|c| c.deadline())
+                let ours = self.downstreams.get(handle).and_then(|c| c.deadline());
+                io::earliest(ours, self.head_deadline(handle))
             }
             ConnectionRef::Backend(handle) => self.backend_deadline(handle),
         };
@@ -121,7 +122,6 @@ impl Proxy {
         let Some(session) = self.session_mut(connection) else {
             return;
         };
-        session.settled();
         if session.wants_send {
             return;
         }
@@ -145,7 +145,7 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if conn.session.start_http(&self.server.h3) {
+        if conn.session.start_http(self.server.h3) {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)
@@ -192,9 +192,14 @@ impl Proxy {
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
             }
+            (StreamEvent::TooLarge, _) => {
+                self.request_section_too_large(handle, stream, known, now);
+            }
+            (StreamEvent::End, None) => self.headless_end(handle, stream, now),
+            (StreamEvent::Reset(code), None) => self.headless_reset(handle, stream, code, now),
             // Nobody's business any more; or priorities, which are not looked at yet.
-            (StreamEvent::Body | StreamEvent::End | StreamEvent::Reset(_), None) => {}
-            (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
+            (StreamEvent::Body, None) => {}
+            (StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway, _) => {}
         }
     }
 
@@ -293,7 +298,7 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        if conn.session.start_http(&self.client.h3) {
+        if conn.session.start_http(self.client.h3) {
             if matches!(conn.phase, backend::Phase::Handshake { .. }) {
                 self.backend_established(handle, now);
             }
@@ -322,7 +327,7 @@ impl Proxy {
 
     fn backend_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {
         if matches!(event, StreamEvent::GoAway) {
-            // quiche gives the GOAWAY's id where other events have their stream.
+            // The GOAWAY's id stands where other events have their stream.
             self.backend_leaving(handle, stream, now);
             return;
         }
@@ -337,7 +342,8 @@ impl Proxy {
             StreamEvent::Body => self.response_readable(exchange, now),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
-            StreamEvent::PriorityUpdate | StreamEvent::GoAway => {}
+            StreamEvent::TooLarge => self.response_section_too_large(exchange, now),
+            StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway => {}
         }
     }
 

@@ -22,10 +22,7 @@ impl Proxy {
             Head::Awaited => match ResponseHead::parse(list, limit) {
                 Ok(head) if head.is_informational() => self.informational(id, &head, now),
                 Ok(head) => self.final_head(id, head, now),
-                Err(HeadError::TooLarge) => {
-                    let text = format!("more than {limit} bytes (limits.header_bytes)");
-                    self.fail(id, Reason::ResponseHeadTooLarge, Some(text.into()), now);
-                }
+                Err(HeadError::TooLarge) => self.response_section_too_large(id, now),
                 Err(HeadError::Malformed(text)) => {
                     self.fail(id, Reason::BadResponse, Some(text.into()), now)
                 }
@@ -41,6 +38,13 @@ impl Proxy {
                 ),
             },
         }
+    }
+
+    /// A field section of the backend crossed the limits, and is skipped.
+    pub(super) fn response_section_too_large(&mut self, id: Handle, now: Instant) {
+        let limit = self.setup.config().limits.header_bytes;
+        let text = format!("more than {limit} bytes (limits.header_bytes)");
+        self.fail(id, Reason::ResponseHeadTooLarge, Some(text.into()), now);
     }
 
     /// Passes a 1xx response on at once, or drops it: it is a courtesy, and must
@@ -68,7 +72,7 @@ impl Proxy {
         }
         match conn
             .session
-            .send_response(exchange.stream, &head.fields, !exchange.head_begun, false)
+            .send_response(exchange.stream, &head.fields, false)
         {
             Ok(()) => {
                 exchange.head_begun = true;
@@ -153,16 +157,16 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return true;
         };
-        let (stream, first) = (exchange.stream, !exchange.head_begun);
+        let stream = exchange.stream;
         let sent = match (&exchange.reply, &exchange.response_head) {
             (Some(reply), _) => conn
                 .session
-                .send_reply(stream, reply, first)
+                .send_reply(stream, reply)
                 .map(|()| reply.status),
             (None, Head::Held(head)) => {
                 let fin = exchange.response.ended && exchange.response.trailers.is_none();
                 conn.session
-                    .send_response(stream, &head.fields, first, fin)
+                    .send_response(stream, &head.fields, fin)
                     .map(|()| {
                         exchange.response.finished = fin;
                         head.status
@@ -249,16 +253,6 @@ impl Proxy {
                 Some("the stream ended without a response".into()),
                 now,
             );
-            return;
-        }
-        if let State::Open { connection, stream } = exchange.state
-            && !exchange.response.ended
-            && exchange.response.expected.is_none()
-            && let Some(conn) = self.backends.get(connection)
-            && conn.session.may_be_reset(stream)
-        {
-            let text = "after its last byte";
-            self.fail(id, Reason::BackendReset, Some(text.into()), now);
             return;
         }
         exchange.response.ended = true;

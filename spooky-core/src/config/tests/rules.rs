@@ -44,6 +44,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(
         config.limits,
         Limits {
+            request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10
         }
     );
@@ -110,7 +111,8 @@ fn ranges_end_where_they_say() {
         connections   queue_timeout    1ms  24h      0      25h      a duration from 1ms to 24h
         connections   idle_timeout     1ms  24h      0s     1441m    a duration from 1ms to 24h
         timeouts      connect          1ms  24h      0      25h      a duration from 1ms to 24h
-        timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h";
+        timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h
+        limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h";
     for range in ranges.lines() {
         let words: Vec<_> = range.split_whitespace().collect();
         let [section, key, least, most, below, above, what @ ..] = words.as_slice() else {
