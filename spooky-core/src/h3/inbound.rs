@@ -160,6 +160,12 @@ impl Inbound {
         Ok(len)
     }
 
+    /// What was told of is told again if it is still there: for who reads a part.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn untell(&mut self) {
+        self.told = false;
+    }
+
     /// There may be something for [`Inbound::next`] that nobody will announce.
     pub(crate) fn has_rest(&self) -> bool {
         match self.state {
@@ -474,6 +480,9 @@ impl Source for Lines {
     }
 
     fn skip(&mut self, most: usize) -> Result<(usize, bool), Reset> {
+        if let Some(code) = self.reset {
+            return Err(Reset(code));
+        }
         let read = most.min(self.bytes.len());
         self.bytes.drain(..read);
         Ok((read, self.ended && self.bytes.is_empty()))

@@ -339,7 +339,7 @@ impl Proxy {
         let Some(exchange) = known else { return };
         match event {
             StreamEvent::Head(list) => self.response_headers(exchange, list, now),
-            StreamEvent::Body => self.response_readable(exchange, now),
+            StreamEvent::Body => self.response_readable(exchange),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
             StreamEvent::TooLarge => self.response_section_too_large(exchange, now),

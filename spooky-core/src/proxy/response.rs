@@ -224,21 +224,10 @@ impl Proxy {
         }
     }
 
-    pub(super) fn response_readable(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else {
-            return;
-        };
-        if matches!(exchange.response_head, Head::Awaited) {
-            // RFC 9114 section 4.1: a DATA frame before any HEADERS frame is invalid.
-            self.fail(
-                id,
-                Reason::BadResponse,
-                Some("a body before its head".into()),
-                now,
-            );
-            return;
+    pub(super) fn response_readable(&mut self, id: Handle) {
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.response.readable = true;
         }
-        exchange.response.readable = true;
         self.queue_response(id);
     }
 

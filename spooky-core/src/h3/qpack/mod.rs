@@ -6,7 +6,7 @@
 
 mod decode;
 mod encode;
-mod huffman;
+pub(crate) mod huffman;
 mod integer;
 mod table;
 
