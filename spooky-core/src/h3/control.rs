@@ -2,8 +2,8 @@
 
 use super::error::{self, Fault};
 use super::frame::{self, Front, Role};
-use super::inbound::{Reset, Source};
 use super::settings::Settings;
+use super::source::{Reset, Source};
 use super::varint;
 use crate::limits;
 
@@ -273,7 +273,7 @@ fn only(payload: &[u8]) -> Result<u64, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::inbound::Lines;
+    use super::super::source::Lines;
     use super::*;
 
     const SETTINGS: [u8; 4] = [4, 2, 6, 9];

@@ -8,21 +8,8 @@
 use super::error::{self, Fault};
 use super::frame::{self, Front, Phase, Role, Treatment};
 use super::qpack::{self, Bounds, Refused};
+use super::source::{Reset, Source};
 use crate::http::Fields;
-
-/// Where the bytes of a stream come from.
-pub(crate) trait Source {
-    /// Reads bytes: how many, and whether those were the last.
-    fn read(&mut self, buf: &mut [u8]) -> Result<(usize, bool), Reset>;
-    /// Reads so many at most, and throws them away.
-    fn skip(&mut self, most: usize) -> Result<(usize, bool), Reset>;
-    /// There is something to read now: bytes, an end or a reset.
-    fn has_more(&self) -> bool;
-}
-
-/// The peer reset the stream, with its code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reset(pub(crate) u64);
 
 /// What was found on a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -430,71 +417,9 @@ fn is_informational(fields: &Fields) -> bool {
     status.is_some_and(|status| status.len() == 3 && status[0] == b'1')
 }
 
-/// Bytes as a test gives them.
-#[cfg(any(test, feature = "fuzzing"))]
-#[derive(Debug)]
-pub(crate) struct Lines {
-    bytes: std::collections::VecDeque<u8>,
-    ended: bool,
-    reset: Option<u64>,
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-impl Lines {
-    pub(crate) fn new(bytes: &[u8]) -> Self {
-        Lines {
-            bytes: bytes.iter().copied().collect(),
-            ended: false,
-            reset: None,
-        }
-    }
-
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
-        self.bytes.extend(bytes);
-    }
-
-    /// Nothing follows.
-    pub(crate) fn ends(&mut self) {
-        self.ended = true;
-    }
-
-    /// As in quiche, a reset takes away what was not read.
-    #[cfg(test)]
-    pub(crate) fn resets(&mut self, code: u64) {
-        self.bytes.clear();
-        self.reset = Some(code);
-    }
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-impl Source for Lines {
-    fn read(&mut self, buf: &mut [u8]) -> Result<(usize, bool), Reset> {
-        if let Some(code) = self.reset {
-            return Err(Reset(code));
-        }
-        let read = buf.len().min(self.bytes.len());
-        for (place, byte) in buf.iter_mut().zip(self.bytes.drain(..read)) {
-            *place = byte;
-        }
-        Ok((read, self.ended && self.bytes.is_empty()))
-    }
-
-    fn skip(&mut self, most: usize) -> Result<(usize, bool), Reset> {
-        if let Some(code) = self.reset {
-            return Err(Reset(code));
-        }
-        let read = most.min(self.bytes.len());
-        self.bytes.drain(..read);
-        Ok((read, self.ended && self.bytes.is_empty()))
-    }
-
-    fn has_more(&self) -> bool {
-        self.ended || self.reset.is_some() || !self.bytes.is_empty()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::source::Lines;
     use super::*;
 
     const SERVER: Rules = Rules {

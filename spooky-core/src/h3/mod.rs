@@ -3,7 +3,9 @@
 //!
 //! | file | what of it |
 //! | --- | --- |
-//! | `mod.rs` | one connection: whose turn it is, and what is written |
+//! | `mod.rs` | one connection: whose turn it is |
+//! | `outbound.rs` | what is written |
+//! | `source.rs` | the bytes of a stream, from quiche or from a test |
 //! | `inbound.rs` | what comes on a request's stream |
 //! | `frame.rs`, `varint.rs` | the front of a frame, and where frames may stand |
 //! | `qpack/` | field sections |
@@ -24,10 +26,14 @@
 mod control;
 pub(crate) mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inbound;
+mod outbound;
 mod partial;
 mod qpack;
 mod settings;
+mod source;
 mod uni;
 mod varint;
 
@@ -40,14 +46,13 @@ use control::Notice;
 pub(crate) use error::Fault;
 pub(crate) use frame::Role;
 pub(crate) use inbound::Found;
-use inbound::{Inbound, Reset, Rules, Source};
+use inbound::{Inbound, Rules};
+pub(crate) use outbound::front_data;
 use partial::Partial;
 pub(crate) use qpack::Bounds;
 pub(crate) use settings::Settings;
+use source::OnStream;
 use uni::{Opened, Uni};
-
-use crate::http::Fields;
-use crate::limits;
 
 /// What a connection tells the peer of us, and holds it to.
 #[derive(Clone, Copy, Debug)]
@@ -327,189 +332,9 @@ impl Connection {
         self.partial.oldest()
     }
 
-    /// Writes a field section, whole or not at all. The stream is ours, or the request's
-    /// that is answered.
-    pub(crate) fn send_section(
-        &mut self,
-        quic: &mut quiche::Connection,
-        stream: u64,
-        fields: &Fields,
-        fin: bool,
-    ) -> quiche::Result<()> {
-        let room = quic.stream_capacity(stream)?;
-        let out = &mut self.scratch;
-        out.clear();
-        // The front, as long as it will be: the type, and a length of two bytes or four.
-        let most = qpack::most_bytes(fields);
-        let front = if most < 1 << 14 { 3 } else { 5 };
-        out.resize(front, 0);
-        qpack::encode(fields, out);
-        let length = (out.len() - front) as u64;
-        out[0] = frame::HEADERS as u8;
-        varint::write_padded(&mut out[1..front], length);
-        if room < out.len() {
-            // Asks to be told, and tells the peer if it is its window that lacks.
-            quic.stream_writable(stream, out.len())?;
-            return Err(quiche::Error::Done);
-        }
-        let sent = quic.stream_send(stream, out, fin)?;
-        debug_assert_eq!(sent, out.len(), "the room was measured");
-        if out.capacity() > limits::SCRATCH_BYTES {
-            *out = Vec::new();
-        }
-        Ok(())
-    }
-
-    /// Sends the head of a request and returns its stream.
-    pub(crate) fn send_request(
-        &mut self,
-        quic: &mut quiche::Connection,
-        fields: &Fields,
-        fin: bool,
-    ) -> quiche::Result<u64> {
-        let stream = self.next_request;
-        // Opens it, if it is not open from an earlier try. Urgency 3 is the default of
-        // RFC 9218, which quiche has as 127.
-        quic.stream_priority(stream, 127, true)?;
-        self.send_section(quic, stream, fields, fin)?;
-        self.next_request += 4;
-        self.streams.insert(stream, Inbound::new());
-        Ok(stream)
-    }
-
-    /// The stream of the next request of ours.
-    pub(crate) fn next_request(&self) -> u64 {
-        self.next_request
-    }
-
-    /// RFC 9114 section 5.2: after a GOAWAY, a client sends no new requests.
-    pub(crate) fn is_left(&self) -> bool {
-        self.goaway.is_some()
-    }
-
-    /// Tells the peer that requests from stream `id` on are not served here. Section 5.2:
-    /// the id "MUST NOT be greater than any identifier previously sent".
-    pub(crate) fn send_goaway(&mut self, quic: &mut quiche::Connection, id: u64) {
-        if self.leaving.is_some_and(|before| id >= before) {
-            return;
-        }
-        self.leaving = Some(id);
-        let (bytes, len) = varint::encode(id);
-        varint::put(&mut self.unsent, frame::GOAWAY);
-        varint::put(&mut self.unsent, len as u64);
-        self.unsent.extend_from_slice(&bytes[..len]);
-        self.flush(quic);
-    }
-
-    /// Sends what waits for our control stream. That it does is rare: RFC 9114 section
-    /// 6.2 asks for room for at least 1024 bytes, and we say little.
-    fn flush(&mut self, quic: &mut quiche::Connection) {
-        if self.unsent.is_empty() {
-            return;
-        }
-        if let Ok(sent) = quic.stream_send(self.control, &self.unsent, false) {
-            self.unsent.drain(..sent);
-        }
-        // An error is a peer that stopped the stream, or has no room now.
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
-        }
-    }
-
     fn give_up(&mut self, quic: &mut quiche::Connection, fault: Fault) {
         self.fault = Some(fault);
         // `Done`: it was closed already.
         let _ = quic.close(true, fault.code, fault.text.as_bytes());
-    }
-}
-
-/// Writes the front of a DATA frame right before its payload, which stands in `frame`
-/// behind [`limits::DATA_OVERHEAD`] bytes of room and is not empty. The frame.
-pub(crate) fn front_data(frame: &mut [u8]) -> &mut [u8] {
-    let length = (frame.len() - limits::DATA_OVERHEAD) as u64;
-    let (bytes, len) = varint::encode(length);
-    let start = limits::DATA_OVERHEAD - 1 - len;
-    frame[start] = frame::DATA as u8;
-    frame[start + 1..limits::DATA_OVERHEAD].copy_from_slice(&bytes[..len]);
-    &mut frame[start..]
-}
-
-/// quiche's end of a stream.
-struct OnStream<'a> {
-    quic: &'a mut quiche::Connection,
-    stream: u64,
-}
-
-impl OnStream<'_> {
-    /// quiche has no bytes where we have not seen an end yet. If it says that the stream
-    /// is over all the same, a reset came after the end, and took away what was unread.
-    fn read(&self, result: quiche::Result<(usize, bool)>) -> Result<(usize, bool), Reset> {
-        match result {
-            Ok(read) => Ok(read),
-            Err(quiche::Error::StreamReset(code)) => Err(Reset(code)),
-            Err(quiche::Error::Done) if !self.quic.stream_finished(self.stream) => Ok((0, false)),
-            Err(_) => Err(Reset(UNTOLD)),
-        }
-    }
-}
-
-impl Source for OnStream<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> Result<(usize, bool), Reset> {
-        let result = self.quic.stream_recv(self.stream, buf);
-        OnStream::read(self, result)
-    }
-
-    fn skip(&mut self, most: usize) -> Result<(usize, bool), Reset> {
-        let result = self.quic.stream_discard(self.stream, most);
-        OnStream::read(self, result)
-    }
-
-    fn has_more(&self) -> bool {
-        self.quic.stream_readable(self.stream)
-    }
-}
-
-/// For the fuzz workspace alone, see [`crate::fuzzing`].
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing {
-    use super::control::Control;
-    use super::frame::Role;
-    pub(crate) use super::inbound::{Found, Inbound, Lines, Rules};
-    use super::qpack::Bounds;
-    pub(crate) use super::qpack::{Refused, decode, encode, huffman};
-
-    pub(crate) fn rules(to_client: bool, bytes: u64, fields: usize) -> Rules {
-        Rules {
-            role: role(to_client),
-            bounds: Bounds { bytes, fields },
-        }
-    }
-
-    fn role(to_client: bool) -> Role {
-        if to_client {
-            Role::Client
-        } else {
-            Role::Server
-        }
-    }
-
-    pub(crate) fn control_stream(
-        bytes: &[u8],
-        to_client: bool,
-        piece: usize,
-    ) -> (usize, Option<u64>) {
-        let (mut control, mut source) = (Control::new(), Lines::new(b""));
-        let mut notices = 0;
-        for piece in bytes.chunks(piece.max(1)) {
-            source.add(piece);
-            loop {
-                match control.next(&mut source, role(to_client)) {
-                    Ok(Some(_)) => notices += 1,
-                    Ok(None) => break,
-                    Err(fault) => return (notices, Some(fault.code)),
-                }
-            }
-        }
-        (notices, None)
     }
 }

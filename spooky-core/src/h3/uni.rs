@@ -3,7 +3,7 @@
 use super::control::{Control, Notice};
 use super::error::{self, Fault};
 use super::frame::Role;
-use super::inbound::{Reset, Source};
+use super::source::{Reset, Source};
 use super::varint;
 
 /// Types of streams.
@@ -184,7 +184,7 @@ fn begin(kind: u64, role: Role, opened: &mut Opened) -> Result<Uni, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::inbound::Lines;
+    use super::super::source::Lines;
     use super::*;
 
     #[test]
