@@ -14,7 +14,7 @@ use crate::acks::Acks;
 use crate::assembly::Assembly;
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
-use crate::http::{Fields, LocalReply};
+use crate::http::{Fields, HeadError, LocalReply};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
@@ -61,8 +61,9 @@ impl From<quiche::Error> for StreamError {
 pub(crate) enum Event {
     /// A field section: a head, or trailers.
     Head(Fields),
-    /// A head or trailers beyond the limits. They are skipped.
-    TooLarge,
+    /// A head or trailers beyond a limit, with the fields that were read. The rest is
+    /// skipped.
+    TooLarge(HeadError, Fields),
     /// There are body bytes to read. Told once, until a read found none.
     Body,
     /// The peer has ended the stream, between frames; before any head, too.
@@ -306,7 +307,7 @@ impl Session {
             Said::Stream(stream, found) => {
                 let event = match found {
                     Found::Section(fields) => Event::Head(fields),
-                    Found::TooLarge => Event::TooLarge,
+                    Found::TooLarge(error, fields) => Event::TooLarge(error, fields),
                     Found::Body => Event::Body,
                     Found::End => Event::End,
                     Found::Reset(code) => Event::Reset(code),

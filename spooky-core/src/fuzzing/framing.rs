@@ -55,7 +55,7 @@ pub fn request_stream(bytes: &[u8], ways: Ways, most_bytes: u64, most_fields: us
             };
             match found {
                 Found::Section(fields) => heard.sections.push(fields),
-                Found::TooLarge => heard.too_large += 1,
+                Found::TooLarge(..) => heard.too_large += 1,
                 Found::Body => match inbound.read_body(&mut source, rules, &mut buf) {
                     Ok(read) => {
                         heard.body.extend_from_slice(&buf[..read]);
@@ -97,7 +97,7 @@ pub enum Undecoded {
 pub fn decode(block: &[u8], most_bytes: u64, most_fields: usize) -> Result<Fields, Undecoded> {
     let bounds = h3::rules(false, most_bytes, most_fields).bounds;
     h3::decode(block, bounds).map_err(|refused| match refused {
-        Refused::TooLarge => Undecoded::TooLarge,
+        Refused::TooLarge(..) => Undecoded::TooLarge,
         Refused::Failed(_) => Undecoded::Broken,
     })
 }

@@ -28,6 +28,8 @@ pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
 pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
 /// The request's stream ended without a whole request.
 pub(crate) const REQUEST_INCOMPLETE: u64 = 0x10d;
+/// The message is malformed.
+pub(crate) const MESSAGE_ERROR: u64 = 0x10e;
 /// RFC 9204 section 6.
 pub(crate) const QPACK_DECOMPRESSION_FAILED: u64 = 0x200;
 /// A wrong instruction on the peer's encoder stream.

@@ -3,9 +3,9 @@
 use super::control::Control;
 use super::frame::Role;
 pub(crate) use super::inbound::{Found, Inbound, Rules};
-use super::qpack::Bounds;
 pub(crate) use super::qpack::{Refused, decode, encode, huffman};
 pub(crate) use super::source::Lines;
+use crate::http::Bounds;
 
 pub(crate) fn rules(to_client: bool, bytes: u64, fields: usize) -> Rules {
     Rules {

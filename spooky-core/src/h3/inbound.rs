@@ -7,17 +7,18 @@
 
 use super::error::{self, Fault};
 use super::frame::{self, Front, Phase, Role, Treatment};
-use super::qpack::{self, Bounds, Refused};
+use super::qpack::{self, Refused};
 use super::source::{Reset, Source};
-use crate::http::Fields;
+use crate::http::{Bounds, Fields, HeadError};
 
 /// What was found on a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A field section: a head, or trailers.
     Section(Fields),
-    /// A field section beyond the bounds. It is skipped.
-    TooLarge,
+    /// A field section beyond the bounds, and the fields of it that were read. The rest
+    /// is skipped.
+    TooLarge(HeadError, Fields),
     /// Body bytes. Told once, until a read found none.
     Body,
     /// The end, between frames.
@@ -219,7 +220,8 @@ impl Inbound {
                 State::Front => self.read_front(source, rules)?,
                 State::TooLarge { left } => {
                     self.state = State::Skip { left };
-                    return Ok(Found::TooLarge);
+                    let error = HeadError::TooLarge(rules.bounds.bytes);
+                    return Ok(Found::TooLarge(error, Fields::default()));
                 }
                 State::Section { left } => {
                     if let Some(found) = self.read_section(left, source, rules, scratch)? {
@@ -353,9 +355,9 @@ impl Inbound {
                 self.next_phase(Some(&fields), rules.role);
                 Ok(Some(Found::Section(fields)))
             }
-            Err(Refused::TooLarge) => {
-                self.next_phase(None, rules.role);
-                Ok(Some(Found::TooLarge))
+            Err(Refused::TooLarge(error, fields)) => {
+                self.next_phase(Some(&fields), rules.role);
+                Ok(Some(Found::TooLarge(error, fields)))
             }
             Err(Refused::Failed(text)) => {
                 Err(Fault::new(error::QPACK_DECOMPRESSION_FAILED, text).into())
@@ -558,7 +560,8 @@ mod tests {
         let mut source = Lines::new(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         let (mut inbound, mut scratch) = (Inbound::new(), Vec::new());
         let mut next = |source: &mut Lines| inbound.next(source, SERVER, &mut scratch);
-        assert_eq!(next(&mut source), Ok(Some(Found::TooLarge)));
+        let told = next(&mut source);
+        assert!(matches!(told, Ok(Some(Found::TooLarge(..)))));
         source.add(&[0; 100_000]);
         assert_eq!(next(&mut source), Ok(None));
         assert_eq!(inbound.section.capacity(), 0);
@@ -657,7 +660,7 @@ mod tests {
             match inbound.next(source, rules, &mut scratch) {
                 Ok(None) => return,
                 Ok(Some(Found::Section(_))) => heard.sections += 1,
-                Ok(Some(Found::TooLarge)) => heard.too_large += 1,
+                Ok(Some(Found::TooLarge(..))) => heard.too_large += 1,
                 Ok(Some(Found::End)) => heard.end = Some(Ok(())),
                 Ok(Some(Found::Reset(code))) => heard.end = Some(Err(code)),
                 Ok(Some(Found::Body)) => loop {

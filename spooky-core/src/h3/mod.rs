@@ -49,10 +49,11 @@ pub(crate) use inbound::Found;
 use inbound::{Inbound, Rules};
 pub(crate) use outbound::front_data;
 use partial::Partial;
-pub(crate) use qpack::Bounds;
 pub(crate) use settings::Settings;
 use source::OnStream;
 use uni::{Opened, Uni};
+
+use crate::http::Bounds;
 
 /// What a connection tells the peer of us, and holds it to.
 #[derive(Clone, Copy, Debug)]

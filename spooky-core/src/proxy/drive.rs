@@ -11,6 +11,7 @@ use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
+use crate::observe::Reason;
 use crate::session::{Event as StreamEvent, StreamError};
 use crate::{backend, io, limits};
 
@@ -192,8 +193,11 @@ impl Proxy {
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
             }
-            (StreamEvent::TooLarge, _) => {
-                self.request_section_too_large(handle, stream, known, now);
+            (StreamEvent::TooLarge(error, seen), None) => {
+                self.begin_too_large(handle, stream, error, &seen, now);
+            }
+            (StreamEvent::TooLarge(error, _), Some(exchange)) => {
+                self.fail(exchange, Reason::RequestHeadTooLarge, error.detail(), now);
             }
             (StreamEvent::End, None) => self.headless_end(handle, stream, now),
             (StreamEvent::Reset(code), None) => self.headless_reset(handle, stream, code, now),
@@ -342,7 +346,9 @@ impl Proxy {
             StreamEvent::Body => self.response_readable(exchange),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
-            StreamEvent::TooLarge => self.response_section_too_large(exchange, now),
+            StreamEvent::TooLarge(error, _) => {
+                self.fail(exchange, Reason::ResponseHeadTooLarge, error.detail(), now);
+            }
             StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway => {}
         }
     }

@@ -6,31 +6,34 @@ use std::time::Instant;
 
 use super::Proxy;
 use crate::h3;
+use crate::http::{Fields, Glimpse, HeadError, Refused};
 use crate::io::Handle;
 use crate::listener::ConnectionRef;
 use crate::observe::{Outcome, Reason};
 use crate::session::code;
 
 impl Proxy {
-    /// The head, or the trailers, of a request crossed the limits, and are skipped.
-    pub(super) fn request_section_too_large(
+    /// The head of a request crossed a limit; so much of it was seen.
+    pub(super) fn begin_too_large(
         &mut self,
         downstream: Handle,
         stream: u64,
-        known: Option<Handle>,
+        error: HeadError,
+        seen: &Fields,
         now: Instant,
     ) {
-        let limit = self.setup.config().limits.header_bytes;
-        if let Some(id) = known {
-            let text = format!("trailers of more than {limit} bytes (limits.header_bytes)");
-            self.fail(id, Reason::RequestHeadTooLarge, Some(text.into()), now);
+        let Some((id, late)) = self.open_exchange(downstream, stream, now) else {
+            return;
+        };
+        let glimpse = Glimpse::of(seen);
+        if late {
+            self.reject(id, Err(Refused { error, glimpse }), now);
             return;
         }
-        match self.open_exchange(downstream, stream, now) {
-            Some((id, true)) => self.reject(id, None, now),
-            Some((id, false)) => self.fail(id, Reason::RequestHeadTooLarge, None, now),
-            None => {}
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.refused = Some(glimpse);
         }
+        self.fail(id, Reason::RequestHeadTooLarge, error.detail(), now);
     }
 
     /// The client ended a stream before a head was there.

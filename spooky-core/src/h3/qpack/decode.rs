@@ -1,39 +1,31 @@
 //! From bytes to fields, within bounds.
 
 use super::{huffman, integer, table};
-use crate::http::Fields;
-
-/// What a field section may be at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Size as RFC 9114 section 4.2.2 counts it: names, values, and 32 a field.
-    pub(crate) bytes: u64,
-    pub(crate) fields: usize,
-}
+use crate::http::{Bounds, Fields, HeadError};
 
 /// Why a section was not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It crosses a bound. The rest was not looked at.
-    TooLarge,
+    /// It crosses a bound. The fields up to there; the rest was not looked at.
+    TooLarge(HeadError, Fields),
     /// It breaks a rule, and with it the connection (QPACK_DECOMPRESSION_FAILED).
     Failed(&'static str),
 }
 
-const CUT: Refused = Refused::Failed("a field section is cut");
-const INTEGER: Refused = Refused::Failed("an integer of a field section is cut or too large");
-const DYNAMIC: Refused = Refused::Failed("a field section refers to the dynamic table");
+const CUT: &str = "a field section is cut";
+const INTEGER: &str = "an integer of a field section is cut or too large";
+const DYNAMIC: &str = "a field section refers to the dynamic table";
 
 /// Reads a field section.
 pub(crate) fn decode(mut block: &[u8], bounds: Bounds) -> Result<Fields, Refused> {
     // RFC 9204 section 4.5.1: Required Insert Count, then sign and Delta Base. Without
     // a dynamic table the count is 0; the base may be anything, but "The value of Base
     // MUST NOT be negative" (section 4.5.1.2), which with a count of 0 is a set sign.
-    if integer::take(&mut block, 8).ok_or(INTEGER)? != 0 {
-        return Err(DYNAMIC);
+    if integer::take(&mut block, 8).ok_or(Refused::Failed(INTEGER))? != 0 {
+        return Err(Refused::Failed(DYNAMIC));
     }
-    let negative = block.first().ok_or(CUT)? & 0x80 != 0;
-    integer::take(&mut block, 7).ok_or(INTEGER)?;
+    let negative = block.first().ok_or(Refused::Failed(CUT))? & 0x80 != 0;
+    integer::take(&mut block, 7).ok_or(Refused::Failed(INTEGER))?;
     if negative {
         return Err(Refused::Failed("the base of a field section is negative"));
     }
@@ -45,9 +37,20 @@ pub(crate) fn decode(mut block: &[u8], bounds: Bounds) -> Result<Fields, Refused
         bounds,
     };
     while let Some(&first) = block.first() {
-        section.take_line(first, &mut block)?;
+        match section.take_line(first, &mut block) {
+            Ok(()) => {}
+            Err(Stop::Bound(error)) => return Err(Refused::TooLarge(error, section.fields)),
+            Err(Stop::Failed(text)) => return Err(Refused::Failed(text)),
+        }
     }
     Ok(section.fields)
+}
+
+/// Why a section is not read on.
+#[derive(Debug)]
+enum Stop {
+    Bound(HeadError),
+    Failed(&'static str),
 }
 
 struct Section {
@@ -57,20 +60,20 @@ struct Section {
 
 impl Section {
     /// One field line (RFC 9204 sections 4.5.2 to 4.5.6).
-    fn take_line(&mut self, first: u8, block: &mut &[u8]) -> Result<(), Refused> {
+    fn take_line(&mut self, first: u8, block: &mut &[u8]) -> Result<(), Stop> {
         if self.fields.len() >= self.bounds.fields {
-            return Err(Refused::TooLarge);
+            return Err(Stop::Bound(HeadError::TooMany(self.bounds.fields)));
         }
         match first {
             // Indexed: 1, T, index.
             0xc0..=0xff => {
-                let (name, value) = entry(integer::take(block, 6).ok_or(INTEGER)?)?;
+                let (name, value) = entry(integer::take(block, 6).ok_or(Stop::Failed(INTEGER))?)?;
                 self.fields.push(name, value);
                 self.check(0)
             }
             // Literal with name reference: 01, N, T, index.
             0x50..=0x5f | 0x70..=0x7f => {
-                let (name, _) = entry(integer::take(block, 4).ok_or(INTEGER)?)?;
+                let (name, _) = entry(integer::take(block, 4).ok_or(Stop::Failed(INTEGER))?)?;
                 self.fields.open().extend_from_slice(name);
                 self.take_value(block)
             }
@@ -80,12 +83,12 @@ impl Section {
                 self.take_value(block)
             }
             // T is 0, or relative to the base after it.
-            0x80..=0xbf | 0x40..=0x4f | 0x60..=0x6f | 0x00..=0x1f => Err(DYNAMIC),
+            0x80..=0xbf | 0x40..=0x4f | 0x60..=0x6f | 0x00..=0x1f => Err(Stop::Failed(DYNAMIC)),
         }
     }
 
     /// The value of the field whose name was just appended.
-    fn take_value(&mut self, block: &mut &[u8]) -> Result<(), Refused> {
+    fn take_value(&mut self, block: &mut &[u8]) -> Result<(), Stop> {
         let name_end = self.fields.open().len();
         self.take_string(block, 7)?;
         self.fields.close(name_end);
@@ -93,14 +96,14 @@ impl Section {
     }
 
     /// A string with its Huffman bit above a prefix of so many bits (section 4.1.2).
-    fn take_string(&mut self, block: &mut &[u8], prefix: u32) -> Result<(), Refused> {
-        let huffman = block.first().ok_or(CUT)? & (1 << prefix) != 0;
-        let length = integer::take(block, prefix).ok_or(INTEGER)?;
-        let (string, rest) = block.split_at_checked(length).ok_or(CUT)?;
+    fn take_string(&mut self, block: &mut &[u8], prefix: u32) -> Result<(), Stop> {
+        let huffman = block.first().ok_or(Stop::Failed(CUT))? & (1 << prefix) != 0;
+        let length = integer::take(block, prefix).ok_or(Stop::Failed(INTEGER))?;
+        let (string, rest) = block.split_at_checked(length).ok_or(Stop::Failed(CUT))?;
         *block = rest;
         if huffman {
             huffman::decode(string, self.fields.open()).map_err(|huffman::Invalid| {
-                Refused::Failed("a string of a field section is not in Huffman's code")
+                Stop::Failed("a string of a field section is not in Huffman's code")
             })?;
         } else {
             self.fields.open().extend_from_slice(string);
@@ -109,17 +112,17 @@ impl Section {
     }
 
     /// `open` is 1 while a field is read, and 0 between fields.
-    fn check(&mut self, open: u64) -> Result<(), Refused> {
+    fn check(&mut self, open: u64) -> Result<(), Stop> {
         if self.fields.section_bytes() + 32 * open > self.bounds.bytes {
-            return Err(Refused::TooLarge);
+            return Err(Stop::Bound(HeadError::TooLarge(self.bounds.bytes)));
         }
         Ok(())
     }
 }
 
-fn entry(index: usize) -> Result<(&'static [u8], &'static [u8]), Refused> {
+fn entry(index: usize) -> Result<(&'static [u8], &'static [u8]), Stop> {
     let entry = table::ENTRIES.get(index).copied();
-    entry.ok_or(Refused::Failed("no such entry in the static table"))
+    entry.ok_or(Stop::Failed("no such entry in the static table"))
 }
 
 #[cfg(test)]
@@ -167,9 +170,17 @@ mod tests {
     #[test]
     fn whatever_refers_to_the_dynamic_table_fails() {
         for line in [0x80, 0xbf, 0x40, 0x4f, 0x60, 0x00, 0x10, 0x1f] {
-            assert_eq!(read(&[line, 0, 0, 0]), Err(DYNAMIC), "{line:#x}");
+            assert_eq!(
+                read(&[line, 0, 0, 0]),
+                Err(Refused::Failed(DYNAMIC)),
+                "{line:#x}"
+            );
         }
-        assert_eq!(decode(&[1, 0, 0xd9], WIDE), Err(DYNAMIC), "an insert count");
+        assert_eq!(
+            decode(&[1, 0, 0xd9], WIDE),
+            Err(Refused::Failed(DYNAMIC)),
+            "an insert count"
+        );
         let negative = Refused::Failed("the base of a field section is negative");
         assert_eq!(decode(&[0, 0x80, 0xd9], WIDE), Err(negative));
         assert!(
@@ -196,15 +207,20 @@ mod tests {
         let field = [&[0x23][..], b"x-y", &[0x02], b"ab"].concat();
         let block = [&[0, 0][..], &field, &field].concat();
         let bounds = |bytes, fields| Bounds { bytes, fields };
+        let refused = |block: &[u8], bytes, fields| match decode(block, bounds(bytes, fields)) {
+            Err(Refused::TooLarge(error, _)) => Some(error),
+            Err(Refused::Failed(_)) | Ok(_) => None,
+        };
+        let (large, many) = (HeadError::TooLarge, HeadError::TooMany);
         assert!(decode(&block, bounds(74, 2)).is_ok());
-        assert_eq!(decode(&block, bounds(73, 2)), Err(Refused::TooLarge));
-        assert_eq!(decode(&block, bounds(74, 1)), Err(Refused::TooLarge));
+        assert_eq!(refused(&block, 73, 2), Some(large(73)));
+        assert_eq!(refused(&block, 74, 1), Some(many(1)));
         // Reads no further: what follows is wrong.
         let rest = [&block[..], &[0x80]].concat();
-        assert_eq!(decode(&rest, bounds(73, 9)), Err(Refused::TooLarge));
+        assert_eq!(refused(&rest, 73, 9), Some(large(73)));
         let indexed = [0, 0, 0xd9, 0xd9];
         assert!(decode(&indexed, bounds(84, 9)).is_ok());
-        assert_eq!(decode(&indexed, bounds(83, 9)), Err(Refused::TooLarge));
+        assert_eq!(refused(&indexed, 83, 9), Some(large(83)));
     }
 
     fn read(lines: &[u8]) -> Result<Vec<(String, String)>, Refused> {

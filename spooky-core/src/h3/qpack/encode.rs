@@ -54,8 +54,9 @@ fn is_secret(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Bounds, decode};
+    use super::super::decode;
     use super::*;
+    use crate::http::Bounds;
 
     #[test]
     fn a_section_is_read_as_it_was_written() {

@@ -10,5 +10,5 @@ pub(crate) mod huffman;
 mod integer;
 mod table;
 
-pub(crate) use decode::{Bounds, Refused, decode};
+pub(crate) use decode::{Refused, decode};
 pub(crate) use encode::{encode, most_bytes};
