@@ -36,6 +36,10 @@ pub const SETTINGS_BYTES: usize = 1024;
 /// defines is a few bytes.
 pub const PRIORITY_BYTES: usize = 256;
 
+/// Frames in a row that carry nothing (empty DATA frames, and types that we don't know)
+/// on a request's stream. Each costs two bytes to send and a look to skip.
+pub const IDLE_FRAMES: u16 = 1000;
+
 /// What a connection keeps of the memory in which heads are read and written. Most
 /// heads are far below, and those that are not are rare.
 pub const SCRATCH_BYTES: usize = 4096;

@@ -10,6 +10,7 @@ use super::frame::{self, Front, Phase, Role, Treatment};
 use super::qpack::{self, Refused};
 use super::source::{Reset, Source};
 use crate::http::{Bounds, Fields, HeadError};
+use crate::limits;
 
 /// What was found on a stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(crate) struct Inbound {
     front: Front,
     /// What came of a section that did not come at once.
     section: Vec<u8>,
+    /// Frames in a row that carried nothing.
+    idle: u16,
     /// No byte follows those that were read.
     last: bool,
     /// Somebody knows that there are body bytes.
@@ -97,6 +100,7 @@ impl Inbound {
             phase: Phase::Head,
             front: Front::default(),
             section: Vec::new(),
+            idle: 0,
             last: false,
             told: false,
         }
@@ -298,6 +302,16 @@ impl Inbound {
             return Err(CUT_FRAME);
         }
         let treatment = frame::on_request_stream(kind, self.phase, rules.role)?;
+        if length == 0 || treatment == Treatment::Skip {
+            self.idle += 1;
+            // RFC 9114 section 10.5: "An endpoint that does not monitor use of these
+            // features exposes itself to a risk of denial of service".
+            if self.idle > limits::IDLE_FRAMES {
+                return Err(IDLE);
+            }
+        } else {
+            self.idle = 0;
+        }
         self.state = match treatment {
             // No field is encoded to more than its size (32 a field is more than all
             // lengths), unless Huffman's code makes it longer, which nobody needs.
@@ -413,6 +427,11 @@ impl Inbound {
 /// stream was truncated, this MUST be treated as a connection error of type
 /// H3_FRAME_ERROR."
 const CUT_FRAME: Fault = Fault::new(error::FRAME_ERROR, "a stream ended within a frame");
+
+const IDLE: Fault = Fault::new(
+    error::EXCESSIVE_LOAD,
+    "a stream of frames that carry nothing",
+);
 
 fn is_informational(fields: &Fields) -> bool {
     let status = fields.find(b":status");
@@ -566,6 +585,19 @@ mod tests {
         assert_eq!(next(&mut source), Ok(None));
         assert_eq!(inbound.section.capacity(), 0);
         assert!(scratch.capacity() <= PIECE);
+    }
+
+    #[test]
+    fn frames_that_carry_nothing_are_taken_up_to_a_bound() {
+        let most = usize::from(limits::IDLE_FRAMES);
+        for idle in [&[0, 0][..], &UNKNOWN] {
+            let some = [&FINAL[..], &idle.repeat(most), &BODY, &idle.repeat(most)].concat();
+            let heard = play(&some, SERVER, true, some.len(), 100);
+            assert_eq!((heard.fault, heard.end), (None, Some(Ok(()))));
+            let more = [&FINAL[..], &idle.repeat(most + 1)].concat();
+            let heard = play(&more, SERVER, true, more.len(), 100);
+            assert_eq!(heard.fault, Some(error::EXCESSIVE_LOAD));
+        }
     }
 
     #[test]
