@@ -588,6 +588,12 @@ impl Session {
         std::mem::replace(&mut self.peer_stops, stops) != stops
     }
 
+    /// Streams that were reset from here, for whatever reason; see
+    /// [`limits::RESETS_TOLD`].
+    pub(crate) fn resets_told(&self) -> u64 {
+        self.quic.stats().reset_stream_count_local
+    }
+
     fn note_resets(&mut self, resets: u64) {
         let more = std::mem::replace(&mut self.peer_resets, resets) != resets;
         if let Some(h3) = self.h3.as_mut().filter(|_| more) {

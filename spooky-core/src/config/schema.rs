@@ -115,8 +115,8 @@ pub(super) static CONNECTIONS: Section = Section {
 
 pub(super) static TIMEOUTS: Section = Section {
     name: "timeouts",
-    accepted: &["connect", "response_header"],
-    promised: &["idle", "request"],
+    accepted: &["connect", "response_header", "idle", "request"],
+    promised: &[],
 };
 
 pub(super) static FORWARDING: Section = Section {
@@ -133,7 +133,13 @@ pub(super) static FORWARDING: Section = Section {
 
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["request_header_timeout", "header_bytes", "headers"],
+    accepted: &[
+        "request_header_timeout",
+        "header_bytes",
+        "headers",
+        "body_bytes",
+        "resets_per_connection",
+    ],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -141,8 +147,6 @@ pub(super) static LIMITS: Section = Section {
         "new_connections_per_ip_per_second",
         "requests_per_connection",
         "handshake_timeout",
-        "body_bytes",
-        "resets_per_connection",
     ],
 };
 

@@ -150,6 +150,8 @@ impl Proxy {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)
+                // Who was sent away asks for nothing more.
+                .filter(|c| !c.cancels.are_too_many())
                 .and_then(|c| c.session.poll())
             {
                 self.downstream_event(handle, stream, event, now);
@@ -162,9 +164,12 @@ impl Proxy {
             return;
         };
         conn.session.sweep();
+        let resets = conn.session.resets_told();
         if conn.session.is_over() {
             self.downstream_over(handle, now);
-        } else if self.drain.is_some() {
+        } else if resets > 2 * limits::RESETS_TOLD {
+            self.send_away(handle);
+        } else if self.drain.is_some() || resets > limits::RESETS_TOLD {
             self.drain_downstream(handle, now);
         }
     }
@@ -188,7 +193,7 @@ impl Proxy {
         match (event, known) {
             (StreamEvent::Head(list), None) => self.begin(handle, stream, list, now),
             (StreamEvent::Head(list), Some(exchange)) => self.request_trailers(exchange, list, now),
-            (StreamEvent::Body, Some(exchange)) => self.request_readable(exchange),
+            (StreamEvent::Body, Some(exchange)) => self.request_readable(exchange, now),
             (StreamEvent::End, Some(exchange)) => self.request_ended(exchange, now),
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
@@ -267,12 +272,16 @@ impl Proxy {
             let Some(source) = self.backends.get_mut(connection) else {
                 continue;
             };
+            let moved = exchange.response.moved;
             let turn = take_turn(
                 &mut exchange.response,
                 (&mut source.session, stream),
                 (&mut conn.session, exchange.stream),
                 &mut self.scratch,
             );
+            if exchange.response.moved != moved {
+                exchange.progress = now;
+            }
             self.after_response_turn(id, connection, turn, now);
         }
     }
@@ -292,7 +301,8 @@ impl Proxy {
             }
             Turn::SourceReset(code) => self.backend_reset(id, code, now),
             Turn::Stopped(code) => self.client_cancelled(id, code, now),
-            Turn::WrongLength => self.response_wrong_length(id, now),
+            // Responses have no bound: only their own word.
+            Turn::WrongLength | Turn::TooLong => self.response_wrong_length(id, now),
             Turn::Gone => self.client_cancelled(id, 0, now),
         }
     }
@@ -343,7 +353,7 @@ impl Proxy {
         let Some(exchange) = known else { return };
         match event {
             StreamEvent::Head(list) => self.response_headers(exchange, list, now),
-            StreamEvent::Body => self.response_readable(exchange),
+            StreamEvent::Body => self.response_readable(exchange, now),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
             StreamEvent::TooLarge(error, _) => {
@@ -427,7 +437,10 @@ impl Proxy {
                 self.queue_request(id);
                 self.want_send(ConnectionRef::Downstream(source));
             }
-            Turn::SourceDry => self.want_drive(ConnectionRef::Downstream(source)),
+            Turn::SourceDry => {
+                self.rearm(id);
+                self.want_drive(ConnectionRef::Downstream(source));
+            }
             Turn::Blocked => {}
             Turn::Finished => {
                 self.want_drive(ConnectionRef::Downstream(source));
@@ -436,6 +449,7 @@ impl Proxy {
             Turn::SourceReset(code) => self.client_cancelled(id, code, now),
             Turn::Stopped(_) => self.request_stopped(id, now),
             Turn::WrongLength => self.request_wrong_length(id, now),
+            Turn::TooLong => self.request_too_large(id, now),
             // The backend's connection is over, or its stream is. Should bytes have
             // gone out, they must not look like the whole.
             Turn::Gone => self.request_broken(id, now),

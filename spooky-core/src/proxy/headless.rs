@@ -68,6 +68,7 @@ impl Proxy {
         }
         // Our half would stay open, and the client would miss the stream in its count.
         self.end_client(id, code::REQUEST_CANCELLED, Outcome::Cancelled, now);
+        self.count_cancel(downstream, now);
     }
 
     /// When the head that began first, and is not whole, must be.
