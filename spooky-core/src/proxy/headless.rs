@@ -73,11 +73,11 @@ impl Proxy {
 
     /// When the head that began first, and is not whole, must be.
     pub(super) fn head_deadline(&self, downstream: Handle) -> Option<Instant> {
-        let (_, since) = self
-            .downstreams
-            .get(downstream)?
-            .session
-            .oldest_partial_head()?;
+        let session = &self.downstreams.get(downstream)?.session;
+        if session.is_over() {
+            return None;
+        }
+        let (_, since) = session.oldest_partial_head()?;
         Some(since + self.setup.config().limits.request_header_timeout)
     }
 

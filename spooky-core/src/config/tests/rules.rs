@@ -127,6 +127,7 @@ fn ranges_end_where_they_say() {
         connections   idle_timeout     1ms  24h      0s     1441m    a duration from 1ms to 24h
         timeouts      connect          1ms  24h      0      25h      a duration from 1ms to 24h
         timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h
+        limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h
         timeouts      idle             1ms  24h      0s     25h      a duration from 1ms to 24h
         timeouts      request          0s   24h      1441m  25h      a duration from 0s to 24h
         limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h
