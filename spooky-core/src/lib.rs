@@ -112,6 +112,7 @@ mod setup;
 mod shared;
 mod timers;
 mod tls;
+mod turns;
 mod upstream;
 
 pub use http::{Fields, RequestHead};

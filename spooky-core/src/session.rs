@@ -13,12 +13,13 @@ use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
 use crate::assembly::Assembly;
-use crate::http::{Fields, LocalReply};
+use crate::http::{Fields, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
+use crate::turns::{Place, Turn, Turns};
 
 /// HTTP/3 error codes, RFC 9114 section 8.1.
 pub(crate) mod code {
@@ -75,8 +76,8 @@ pub(crate) enum Event {
     End,
     /// The peer reset the stream, with its code.
     Reset(u64),
-    /// The client changed the priority of a request.
-    PriorityUpdate,
+    /// The client says what priority a request has; the value is a `priority` field's.
+    PriorityUpdate(Vec<u8>),
     /// The peer leaves; in place of the stream stands the id of its GOAWAY.
     GoAway,
 }
@@ -89,8 +90,8 @@ pub(crate) struct Session {
     h3: Option<h3::Connection>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
-    /// Exchanges that may have bytes to move into this connection, in rotation.
-    pub(crate) ready: VecDeque<Handle>,
+    /// Exchanges that may have bytes to move into this connection.
+    pub(crate) ready: Turns<Handle>,
     /// Exchanges whose head waits for room here. While one does, no body is
     /// written: heads go out whole or never, and bodies would eat every bit of
     /// window as it opens.
@@ -164,7 +165,7 @@ impl Session {
             quic: Box::new(quic),
             h3: None,
             exchanges: FxHashMap::default(),
-            ready: VecDeque::new(),
+            ready: Turns::default(),
             heads: VecDeque::new(),
             blocked_head: None,
             buried: Vec::new(),
@@ -311,7 +312,10 @@ impl Session {
                 _ => Event::End,
             },
             h3::Event::Reset(code) => Event::Reset(code),
-            h3::Event::PriorityUpdate => Event::PriorityUpdate,
+            h3::Event::PriorityUpdate => {
+                let value = self.h3.as_mut()?.take_last_priority_update(stream);
+                Event::PriorityUpdate(value.unwrap_or_default())
+            }
             h3::Event::GoAway => Event::GoAway,
         };
         Some((stream, event))
@@ -327,6 +331,51 @@ impl Session {
         self.quic
             .stream_capacity(stream)
             .map_err(|e| StreamError::from(h3::Error::TransportError(e)))
+    }
+
+    /// Whose turn it is to write a part of a body. Nobody's while a head waits, nor
+    /// while there is no room: who is first in line stays there.
+    pub(crate) fn next_turn(&mut self) -> Option<Turn<Handle>> {
+        if self.ready.len() == 0 || !self.heads.is_empty() || self.is_full() {
+            return None;
+        }
+        self.ready.pop()
+    }
+
+    /// So much of a turn was used. If there is more to come, on a stream and with a
+    /// priority, the same exchange waits again, at the place returned.
+    pub(crate) fn end_turn(
+        &mut self,
+        turn: Turn<Handle>,
+        written: usize,
+        again: Option<(u64, Priority)>,
+    ) -> Option<Place> {
+        self.ready.spent(written);
+        let (stream, priority) = again?;
+        if written < turn.bytes {
+            // Cut short: if it is the peer's credit that lacks, it is told (RFC 9000
+            // section 4.1). Once, and not at every look whether there is some now.
+            self.wait_writable(stream, limits::DATA_OVERHEAD + 1);
+        }
+        Some(self.ready.again(turn, written, stream, priority))
+    }
+
+    /// No stream may write now: the congestion window or the connection's flow control
+    /// is used up.
+    ///
+    /// quiche tells the lesser of the connection's room and the stream's. Of our control
+    /// stream the latter is known: it carries a few dozen bytes in its life, and where
+    /// the peer grants it a kilobyte, as RFC 9114 section 6.2 asks, room that lacks there
+    /// is the connection's. Of a peer that grants less nothing is claimed.
+    fn is_full(&mut self) -> bool {
+        // quiche's HTTP/3 opens it before all others.
+        let control = if self.quic.is_server() { 3 } else { 2 };
+        let roomy = |p: &quiche::TransportParams| p.initial_max_stream_data_uni >= 1024;
+        self.quic.peer_transport_params().is_some_and(roomy)
+            && self
+                .quic
+                .stream_capacity(control)
+                .is_ok_and(|room| room <= limits::DATA_OVERHEAD)
     }
 
     /// Asks to see `stream` in `next_writable` once it may write `bytes`.
@@ -393,7 +442,7 @@ impl Session {
             )?);
         }
         h3.send_response(&mut self.quic, stream, &list(fields), fin)?;
-        self.share_turns(stream);
+        self.prioritise(stream, Priority::default());
         Ok(())
     }
 
@@ -404,7 +453,7 @@ impl Session {
         match h3.send_request(&mut self.quic, &list(fields), fin) {
             Ok(stream) => {
                 self.next_request = stream + 4;
-                self.share_turns(stream);
+                self.prioritise(stream, Priority::default());
                 Ok(stream)
             }
             Err(h3::Error::FrameUnexpected) => Err(StreamError::GoingAway),
@@ -412,12 +461,16 @@ impl Session {
         }
     }
 
-    /// Lets the stream's bytes go out in turns with those of its equals: quiche's
-    /// default serves streams strictly one after the other (RFC 9218 section 4.2,
-    /// `i` unset), and one download would hold up all later ones.
-    fn share_turns(&mut self, stream: u64) {
-        // Urgency 3 is the default of RFC 9218; quiche keeps 124 below for itself.
-        let _ = self.quic.stream_priority(stream, 127, true);
+    /// Lets the bytes that quiche holds of the stream, to be sent or sent again, leave
+    /// in the order in which [`Turns`] lets them in. quiche's default serves streams
+    /// strictly one after the other (RFC 9218 section 4.2, `i` unset), and one download
+    /// would hold up all later ones.
+    pub(crate) fn prioritise(&mut self, stream: u64, priority: Priority) {
+        // quiche keeps what is below 124 for itself. An error is a stream that is over.
+        let urgency = 124 + priority.urgency();
+        let _ = self
+            .quic
+            .stream_priority(stream, urgency, !priority.is_alone());
     }
 
     /// Sends a whole local reply, or nothing of it.

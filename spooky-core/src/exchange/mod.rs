@@ -16,10 +16,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::http::{Fields, LocalReply, RequestHead, ResponseHead};
+use crate::http::{Fields, LocalReply, Priority, RequestHead, ResponseHead};
 use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
+use crate::turns::Place;
 
 pub(crate) use relay::{Turn, take_turn};
 
@@ -70,8 +71,8 @@ pub(crate) struct Flow {
     pub(crate) finished: bool,
     /// The destination wants no more; the rest is not read.
     pub(crate) stopped: bool,
-    /// Stands in its destination's `ready` queue.
-    pub(crate) queued: bool,
+    /// Where it stands among its destination's `ready`, if it does.
+    pub(crate) queued: Option<Place>,
 }
 
 impl Flow {
@@ -94,6 +95,10 @@ pub(crate) enum Head {
 }
 
 impl Head {
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self, Head::Sent)
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         matches!(self, Head::Held(_))
     }
@@ -107,6 +112,8 @@ pub(crate) struct Exchange {
     pub(crate) downstream: Handle,
     pub(crate) stream: u64,
     pub(crate) client: SocketAddr,
+    /// How much the client wants the response.
+    pub(crate) priority: Priority,
     pub(crate) state: State,
     /// `None` if the head could not be read.
     pub(crate) head: Option<RequestHead>,
@@ -151,6 +158,7 @@ impl Exchange {
             downstream,
             stream,
             client,
+            priority: Priority::default(),
             state: State::New,
             head: None,
             request: Flow::default(),

@@ -30,9 +30,11 @@ pub(crate) enum Turn {
     Gone,
 }
 
-/// Moves up to one turn's bytes of `flow` from `source` to `destination`.
+/// Moves up to `most` bytes, a turn's or what is left of it, of `flow` from `source`
+/// to `destination`.
 pub(crate) fn take_turn(
     flow: &mut Flow,
+    most: usize,
     (source, source_stream): (&mut Session, u64),
     (destination, destination_stream): (&mut Session, u64),
     scratch: &mut [u8],
@@ -48,7 +50,7 @@ pub(crate) fn take_turn(
         Ok(room) => room,
         Err(turn) => return turn,
     };
-    let want = room.min(limits::TURN_BYTES).min(scratch.len());
+    let want = room.min(most).min(scratch.len());
     let len = match source.receive_body(source_stream, &mut scratch[..want]) {
         Ok(len) => len,
         Err(StreamError::Blocked) => {

@@ -120,9 +120,9 @@ impl Proxy {
                 held,
                 "a held head stands in line"
             );
-            if exchange.response.queued {
+            if let Some(place) = exchange.response.queued {
                 assert!(
-                    client.ready.contains(&id),
+                    client.ready.has(place, id),
                     "a response that is queued has a turn"
                 );
             }
@@ -136,11 +136,10 @@ impl Proxy {
             let sending = matches!(exchange.state, State::Sending { .. });
             let in_line = backend.is_some_and(|c| c.session.heads.contains(&id));
             assert_eq!(in_line, sending, "a request's head stands in line");
-            let has_turn = backend.is_some_and(|c| c.session.ready.contains(&id));
-            assert!(
-                !exchange.request.queued || has_turn,
-                "a request that is queued has a turn"
-            );
+            if let Some(place) = exchange.request.queued {
+                let has_turn = backend.is_some_and(|c| c.session.ready.has(place, id));
+                assert!(has_turn, "a request that is queued has a turn");
+            }
         }
         for handle in self.backends.handles() {
             let conn = self.backends.get(handle).expect("it was just listed");

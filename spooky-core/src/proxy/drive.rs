@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Proxy;
 use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
+use crate::http::Priority;
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
 use crate::session::{Event as StreamEvent, StreamError};
@@ -192,9 +193,12 @@ impl Proxy {
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
             }
-            // Nobody's business any more; or priorities, which are not looked at yet.
+            (StreamEvent::PriorityUpdate(value), _) => {
+                self.priority_update(handle, stream, &value);
+            }
+            // Nobody's business any more.
             (StreamEvent::Body | StreamEvent::End | StreamEvent::Reset(_), None) => {}
-            (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
+            (StreamEvent::GoAway, _) => {}
         }
     }
 
@@ -239,16 +243,14 @@ impl Proxy {
             let Some(conn) = self.downstreams.get_mut(handle) else {
                 return;
             };
-            if !conn.session.heads.is_empty() {
-                return;
-            }
-            let Some(id) = conn.session.ready.pop_front() else {
+            let Some(turn) = conn.session.next_turn() else {
                 return;
             };
+            let id = turn.who;
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            exchange.response.queued = false;
+            exchange.response.queued = None;
             let State::Open { connection, stream } = exchange.state else {
                 continue;
             };
@@ -258,22 +260,25 @@ impl Proxy {
             let Some(source) = self.backends.get_mut(connection) else {
                 continue;
             };
-            let turn = take_turn(
+            let moved = exchange.response.moved;
+            let came = take_turn(
                 &mut exchange.response,
+                turn.bytes,
                 (&mut source.session, stream),
                 (&mut conn.session, exchange.stream),
                 &mut self.scratch,
             );
-            self.after_response_turn(id, connection, turn, now);
+            let written = (exchange.response.moved - moved) as usize;
+            let again = came == Turn::Again;
+            let again = again.then_some((exchange.stream, exchange.priority));
+            exchange.response.queued = conn.session.end_turn(turn, written, again);
+            self.after_response_turn(id, connection, came, now);
         }
     }
 
     fn after_response_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
         match turn {
-            Turn::Again => {
-                self.queue_response(id);
-                self.want_send(ConnectionRef::Backend(source));
-            }
+            Turn::Again => self.want_send(ConnectionRef::Backend(source)),
             // What follows the last byte read comes with another poll.
             Turn::SourceDry => self.want_drive(ConnectionRef::Backend(source)),
             Turn::Blocked => {}
@@ -337,7 +342,7 @@ impl Proxy {
             StreamEvent::Body => self.response_readable(exchange, now),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
-            StreamEvent::PriorityUpdate | StreamEvent::GoAway => {}
+            StreamEvent::PriorityUpdate(_) | StreamEvent::GoAway => {}
         }
     }
 
@@ -375,16 +380,14 @@ impl Proxy {
             let Some(conn) = self.backends.get_mut(handle) else {
                 return;
             };
-            if !conn.session.heads.is_empty() {
-                return;
-            }
-            let Some(id) = conn.session.ready.pop_front() else {
+            let Some(turn) = conn.session.next_turn() else {
                 return;
             };
+            let id = turn.who;
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            exchange.request.queued = false;
+            exchange.request.queued = None;
             let State::Open { connection, stream } = exchange.state else {
                 continue;
             };
@@ -396,8 +399,9 @@ impl Proxy {
                 continue;
             };
             let moved = exchange.request.moved;
-            let turn = take_turn(
+            let came = take_turn(
                 &mut exchange.request,
+                turn.bytes,
                 (&mut source.session, exchange.stream),
                 (&mut conn.session, stream),
                 &mut self.scratch,
@@ -405,16 +409,16 @@ impl Proxy {
             if exchange.request.moved != moved {
                 exchange.progress = now;
             }
-            self.after_request_turn(id, downstream, turn, now);
+            let written = (exchange.request.moved - moved) as usize;
+            let again = (came == Turn::Again).then_some((stream, Priority::default()));
+            exchange.request.queued = conn.session.end_turn(turn, written, again);
+            self.after_request_turn(id, downstream, came, now);
         }
     }
 
     fn after_request_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
         match turn {
-            Turn::Again => {
-                self.queue_request(id);
-                self.want_send(ConnectionRef::Downstream(source));
-            }
+            Turn::Again => self.want_send(ConnectionRef::Downstream(source)),
             Turn::SourceDry => self.want_drive(ConnectionRef::Downstream(source)),
             Turn::Blocked => {}
             Turn::Finished => {

@@ -188,8 +188,8 @@ impl Proxy {
         };
         let state = std::mem::replace(&mut exchange.state, State::New);
         let charged = exchange.charged.take();
-        // It may stand in the queue of a connection that it leaves.
-        exchange.request.queued = false;
+        // It may wait for a turn on the connection that it leaves.
+        let place = exchange.request.queued.take();
         let complete = exchange.request.finished && exchange.response.ended;
         match state {
             State::New | State::Replying => {}
@@ -226,6 +226,9 @@ impl Proxy {
             }
             State::Open { connection, stream } => {
                 if let Some(conn) = self.backends.get_mut(connection) {
+                    if let Some(place) = place {
+                        conn.session.ready.remove(place);
+                    }
                     if !complete {
                         conn.session.abort(stream, code::REQUEST_CANCELLED);
                     }
@@ -265,6 +268,9 @@ impl Proxy {
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
             client = conn.client;
             conn.session.heads.retain(|&h| h != id);
+            if let Some(place) = exchange.response.queued {
+                conn.session.ready.remove(place);
+            }
             conn.session.bury(exchange.stream);
         }
         self.want_drive(ConnectionRef::Downstream(exchange.downstream));

@@ -7,6 +7,7 @@
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
+//! | `priorities.rs` | how much a client wants each of its responses |
 //! | `response.rs` | from the backend's head to the client's stream |
 //! | `ending.rs` | how exchanges and connections end |
 //! | `timeouts.rs` | deadlines, draining |
@@ -16,6 +17,7 @@ mod check;
 mod drive;
 mod ending;
 mod places;
+mod priorities;
 mod receive;
 mod request;
 mod response;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{Fields, HeadError, RequestHead, check_trailers};
+use crate::http::{Fields, HeadError, Priority, RequestHead, check_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -33,6 +33,7 @@ impl Proxy {
         self.timers.set_owner(timer, Owner::Exchange(id));
         conn.session.exchanges.insert(stream, id);
         self.counters.requests += 1;
+        self.first_priority(id, &list);
         let parsed = RequestHead::parse(list, self.setup.config().limits.header_bytes);
         if refused {
             self.reject(id, parsed.ok(), now);
@@ -273,15 +274,16 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        let State::Open { connection, .. } = exchange.state else {
+        let State::Open { connection, stream } = exchange.state else {
             return;
         };
-        if exchange.request.queued || !exchange.request.has_work() {
+        if exchange.request.queued.is_some() || !exchange.request.has_work() {
             return;
         }
-        exchange.request.queued = true;
         if let Some(conn) = self.backends.get_mut(connection) {
-            conn.session.ready.push_back(id);
+            // Whose request it is, is none of the backend's business: plain rotation.
+            let place = conn.session.ready.push(id, stream, Priority::default());
+            exchange.request.queued = Some(place);
         }
         self.want_drive(ConnectionRef::Backend(connection));
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Proxy;
 use crate::exchange::{Head, State};
-use crate::http::{Fields, HeadError, ResponseHead, check_trailers};
+use crate::http::{Fields, HeadError, Priority, ResponseHead, check_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -100,8 +100,12 @@ impl Proxy {
             .is_some_and(|c| c.session.is_read(stream));
         let short =
             exchange.response.ended && exchange.response.expected.is_some_and(|length| length > 0);
-        exchange.response_head = Head::Held(head);
         let downstream = exchange.downstream;
+        self.backend_priority(id, &head.fields);
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        exchange.response_head = Head::Held(head);
         self.set_deadline(id, None);
         if short {
             self.response_wrong_length(id, now);
@@ -208,6 +212,11 @@ impl Proxy {
         exchange.head_begun = true;
         exchange.response_head = Head::Sent;
         let downstream = exchange.downstream;
+        if exchange.priority != Priority::default()
+            && let Some(conn) = self.downstreams.get_mut(downstream)
+        {
+            conn.session.prioritise(exchange.stream, exchange.priority);
+        }
         let done = exchange.response.finished || exchange.reply.is_some();
         if let Some(reply) = &exchange.reply {
             exchange.response.moved = reply.body.len() as u64;
@@ -279,13 +288,15 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        if exchange.response.queued || !exchange.response.has_work() || exchange.status.is_none() {
+        let waits = exchange.response.queued.is_some();
+        if waits || !exchange.response.has_work() || exchange.status.is_none() {
             return;
         }
-        exchange.response.queued = true;
         let downstream = exchange.downstream;
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.ready.push_back(id);
+            let ready = &mut conn.session.ready;
+            let place = ready.push(id, exchange.stream, exchange.priority);
+            exchange.response.queued = Some(place);
         }
         self.want_drive(ConnectionRef::Downstream(downstream));
     }
