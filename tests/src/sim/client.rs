@@ -447,6 +447,9 @@ fn head(key: usize, plan: &RequestPlan) -> Vec<Header> {
         let len = plan.upload.to_string();
         fields.push(Header::new(b"content-length", len.as_bytes()));
     }
+    if let Some(priority) = &plan.priority {
+        fields.push(Header::new(b"priority", priority.as_bytes()));
+    }
     if plan.padding > 0 {
         let padding = vec![b'p'; plan.padding as usize];
         fields.push(Header::new(b"x-padding", &padding));

@@ -143,6 +143,11 @@ fn request(dice: &mut dyn Dice, size: &Size, at: Duration, misbehaves: bool) -> 
         }),
         download: bytes(dice, size),
         asks: behaviour(dice, misbehaves),
+        priority: dice.percent(25).then(|| {
+            let urgency = dice.below(9);
+            let incremental = ["", ", i", ", i=?0"][dice.below(3) as usize];
+            format!("u={urgency}{incremental}")
+        }),
     }
 }
 

@@ -75,6 +75,9 @@ pub struct RequestPlan {
     pub announced: bool,
     /// Bytes of an extra field in its head.
     pub padding: u32,
+    /// Its `priority` field, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// After how long it is given up.
     pub cancelled: Option<Duration>,
     /// Bytes of the response's body.

@@ -31,6 +31,8 @@ pub struct Load {
     request: RequestPlan,
     times: u32,
     every: Duration,
+    /// What the same client asks for besides.
+    others: Vec<Load>,
 }
 
 /// A GET that is answered with so many bytes.
@@ -51,12 +53,14 @@ fn request(method: Method, upload: u64, download: u64) -> Load {
             upload,
             announced: true,
             padding: 0,
+            priority: None,
             cancelled: None,
             download,
             asks: Behaviour::Answer,
         },
         times: 1,
         every: Duration::ZERO,
+        others: Vec::new(),
     }
 }
 
@@ -65,6 +69,20 @@ impl Load {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
+        self
+    }
+
+    /// Not before the client's start but so long after it.
+    #[must_use]
+    pub fn after(mut self, at: Duration) -> Self {
+        self.request.at = at;
+        self
+    }
+
+    /// The same client asks for this as well.
+    #[must_use]
+    pub fn and(mut self, other: Load) -> Self {
+        self.others.push(other);
         self
     }
 
@@ -89,6 +107,13 @@ impl Load {
         self
     }
 
+    /// Each says how much it is wanted.
+    #[must_use]
+    pub fn priority(mut self, value: &str) -> Self {
+        self.request.priority = Some(value.to_owned());
+        self
+    }
+
     /// Changes what has no word of its own.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut RequestPlan)) -> Self {
@@ -96,11 +121,16 @@ impl Load {
         self
     }
 
-    fn plan(&self) -> impl Iterator<Item = RequestPlan> {
-        (0..self.times).map(|n| RequestPlan {
-            at: self.every * n,
+    /// In order of their times.
+    fn plan(&self) -> Vec<RequestPlan> {
+        let own = (0..self.times).map(|n| RequestPlan {
+            at: self.request.at + self.every * n,
             ..self.request.clone()
-        })
+        });
+        let mut plan: Vec<RequestPlan> = own.collect();
+        plan.extend(self.others.iter().flat_map(Load::plan));
+        plan.sort_by_key(|request| request.at);
+        plan
     }
 }
 
@@ -276,7 +306,7 @@ impl Story {
         };
         let clients = (0..count).map(|n| ClientPlan {
             start: client.start + apart * n,
-            requests: load.plan().collect(),
+            requests: load.plan(),
             ..client.clone()
         });
         clients.collect()
