@@ -442,7 +442,7 @@ impl Session {
             )?);
         }
         h3.send_response(&mut self.quic, stream, &list(fields), fin)?;
-        self.prioritise(stream, Priority::default());
+        self.prioritise(stream, Priority::default().urgency());
         Ok(())
     }
 
@@ -453,7 +453,7 @@ impl Session {
         match h3.send_request(&mut self.quic, &list(fields), fin) {
             Ok(stream) => {
                 self.next_request = stream + 4;
-                self.prioritise(stream, Priority::default());
+                self.prioritise(stream, Priority::default().urgency());
                 Ok(stream)
             }
             Err(h3::Error::FrameUnexpected) => Err(StreamError::GoingAway),
@@ -462,15 +462,17 @@ impl Session {
     }
 
     /// Lets the bytes that quiche holds of the stream, to be sent or sent again, leave
-    /// in the order in which [`Turns`] lets them in. quiche's default serves streams
-    /// strictly one after the other (RFC 9218 section 4.2, `i` unset), and one download
-    /// would hold up all later ones.
-    pub(crate) fn prioritise(&mut self, stream: u64, priority: Priority) {
+    /// at this urgency, in turns with those of its equals.
+    ///
+    /// quiche's own order is strict: by default one stream after the other (RFC 9218
+    /// section 4.2, `i` unset), and by urgency without an exception. And it holds more
+    /// than the congestion window takes, because it does not count what packets need
+    /// besides. So a turn in favour of the less urgent is theirs only if it leaves at
+    /// the urgency of those whose turn it would have been, and among equals the order
+    /// is the one in which [`Turns`] let them in.
+    pub(crate) fn prioritise(&mut self, stream: u64, urgency: u8) {
         // quiche keeps what is below 124 for itself. An error is a stream that is over.
-        let urgency = 124 + priority.urgency();
-        let _ = self
-            .quic
-            .stream_priority(stream, urgency, !priority.is_alone());
+        let _ = self.quic.stream_priority(stream, 124 + urgency, true);
     }
 
     /// Sends a whole local reply, or nothing of it.

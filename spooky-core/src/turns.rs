@@ -74,6 +74,9 @@ pub(crate) struct Turn<T> {
     pub(crate) who: T,
     /// Bytes it may write.
     pub(crate) bytes: usize,
+    /// The urgency at which they are to leave: where the turn was due to the less
+    /// urgent, that of those who owed it.
+    pub(crate) level: u8,
 }
 
 /// Somebody in rotation: a link of its level's line.
@@ -196,6 +199,7 @@ impl<T: Copy> Turns<T> {
     /// Whose turn it is. It waits no longer.
     pub(crate) fn pop(&mut self) -> Option<Turn<T>> {
         let (level, urgent) = self.level()?;
+        let first = lowest(self.rotating | self.lone)?;
         let bit = 1 << level;
         let at = usize::from(level);
         let (lone, rotating) = (self.lone & bit != 0, self.rotating & bit != 0);
@@ -215,7 +219,11 @@ impl<T: Copy> Turns<T> {
             urgent,
             alone,
         });
-        self.remove(place?)
+        let turn = self.remove(place?)?;
+        Some(Turn {
+            level: first,
+            ..turn
+        })
     }
 
     /// The last turn was used for so many bytes.
@@ -238,7 +246,7 @@ impl<T: Copy> Turns<T> {
                 if self.nth_alone(level, 0).is_none() {
                     self.lone &= !(1 << level);
                 }
-                Some(Turn { who, bytes })
+                Some(Turn { who, bytes, level })
             }
         }
     }
@@ -323,6 +331,7 @@ impl<T: Copy> Turns<T> {
         Some(Turn {
             who: gone.who,
             bytes: gone.bytes,
+            level: gone.level,
         })
     }
 

@@ -60,7 +60,9 @@ impl Downloads {
         let mut total = 0;
         while total < bytes {
             for &asked in self.streams.values() {
-                self.rig.connections[0].1.write(asked, &[7; 128 << 10], false);
+                self.rig.connections[0]
+                    .1
+                    .write(asked, &[7; 128 << 10], false);
             }
             // The backends' part arrives whole, the client's is not read yet.
             self.rig.settle();

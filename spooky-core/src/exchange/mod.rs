@@ -114,6 +114,8 @@ pub(crate) struct Exchange {
     pub(crate) client: SocketAddr,
     /// How much the client wants the response.
     pub(crate) priority: Priority,
+    /// The urgency at which quiche sends what it holds of the response.
+    pub(crate) leaves_at: u8,
     pub(crate) state: State,
     /// `None` if the head could not be read.
     pub(crate) head: Option<RequestHead>,
@@ -159,6 +161,7 @@ impl Exchange {
             stream,
             client,
             priority: Priority::default(),
+            leaves_at: Priority::default().urgency(),
             state: State::New,
             head: None,
             request: Flow::default(),

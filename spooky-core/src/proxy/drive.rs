@@ -247,6 +247,10 @@ impl Proxy {
                 return;
             };
             let id = turn.who;
+            self.leave_at(id, Some(turn.level));
+            let Some(conn) = self.downstreams.get_mut(handle) else {
+                return;
+            };
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };

@@ -57,13 +57,27 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(exchange.downstream) else {
             return;
         };
-        if exchange.response_head.is_sent() {
-            conn.session.prioritise(exchange.stream, priority);
-        }
         if let Some(place) = exchange.response.queued.take() {
             let ready = &mut conn.session.ready;
             ready.remove(place);
             exchange.response.queued = Some(ready.push(id, exchange.stream, priority));
+        }
+        if exchange.response_head.is_sent() {
+            self.leave_at(id, None);
+        }
+    }
+
+    /// What was and is written of the response leaves at this urgency, or its own.
+    pub(super) fn leave_at(&mut self, id: Handle, urgency: Option<u8>) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        let urgency = urgency.unwrap_or(exchange.priority.urgency());
+        if std::mem::replace(&mut exchange.leaves_at, urgency) == urgency {
+            return;
+        }
+        if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
+            conn.session.prioritise(exchange.stream, urgency);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Proxy;
 use crate::exchange::{Head, State};
-use crate::http::{Fields, HeadError, Priority, ResponseHead, check_trailers};
+use crate::http::{Fields, HeadError, ResponseHead, check_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -212,11 +212,10 @@ impl Proxy {
         exchange.head_begun = true;
         exchange.response_head = Head::Sent;
         let downstream = exchange.downstream;
-        if exchange.priority != Priority::default()
-            && let Some(conn) = self.downstreams.get_mut(downstream)
-        {
-            conn.session.prioritise(exchange.stream, exchange.priority);
-        }
+        self.leave_at(id, None);
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         let done = exchange.response.finished || exchange.reply.is_some();
         if let Some(reply) = &exchange.reply {
             exchange.response.moved = reply.body.len() as u64;

@@ -66,7 +66,10 @@ fn equals_end_together_and_the_background_last_but_not_never() {
         let background = took(&entries, Some("u=7, i"))[0];
         // Alone behind the others it would need all of its 2.5 s after them.
         assert!(background > equals[3], "{background:?}");
-        assert!(background < equals[3] + millis(2_400), "{background:?} after {equals:?}");
+        assert!(
+            background < equals[3] + millis(2_400),
+            "{background:?} after {equals:?}"
+        );
     });
 }
 
