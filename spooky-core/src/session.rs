@@ -25,6 +25,7 @@ use crate::turns::{Place, Turn, Turns};
 pub(crate) mod code {
     pub(crate) const NO_ERROR: u64 = 0x100;
     pub(crate) const INTERNAL_ERROR: u64 = 0x102;
+    pub(crate) const FRAME_UNEXPECTED: u64 = 0x105;
     pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
     pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
 }
@@ -698,6 +699,14 @@ impl Session {
     /// No request is open, and all that was answered has arrived.
     pub(crate) fn is_quiet(&self) -> bool {
         self.exchanges.is_empty() && self.buried.is_empty()
+    }
+
+    /// Whether the peer takes extended CONNECT (RFC 9220 section 3: "the
+    /// SETTINGS_ENABLE_CONNECT_PROTOCOL setting"); `None` until its SETTINGS have come.
+    pub(crate) fn offers_tunnels(&self) -> Option<bool> {
+        let h3 = self.h3.as_ref()?;
+        h3.peer_settings_raw()?;
+        Some(h3.extended_connect_enabled_by_peer())
     }
 
     /// Tells the peer that requests from stream `id` on are not served here.

@@ -229,9 +229,11 @@ fn the_field_goes_on_as_it_is() {
     let lines = [("priority", "u=1, x;y=2"), ("priority", "i=?0 ?")];
     let stream = downloads.begin(&lines, &[("priority", "u=9")]);
     let fields = |peer: &spooky_tests::rig::Peer, stream: u64| {
-        let list = peer.events.iter().find_map(|(s, event)| match event {
-            h3::Event::Headers { list, .. } if *s == stream => Some(list.clone()),
-            _ => None,
+        let list = peer.events.iter().find_map(|(s, event)| {
+            let h3::Event::Headers { list, .. } = event else {
+                return None;
+            };
+            (*s == stream).then(|| list.clone())
         });
         let list = list.expect("a head came").into_iter();
         let list = list.filter(|field| field.name() == b"priority");

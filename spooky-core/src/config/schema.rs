@@ -24,6 +24,7 @@ pub(super) static ROOT: Section = Section {
         "connections",
         "timeouts",
         "limits",
+        "websocket",
         "log",
         "drain_timeout",
     ],

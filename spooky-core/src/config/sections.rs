@@ -23,6 +23,8 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let quic = quic(decoder, &root);
     let upstream = upstream(decoder, &root, quic.clone());
     let limits = limits(decoder, &root);
+    let websocket = super::defaults::WEBSOCKET;
+    let websocket = decoder.value(&root, "websocket", websocket, scalar::flag);
     let log = log(decoder, &root);
     let drain_timeout = decoder.value(
         &root,
@@ -37,6 +39,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
         quic,
         upstream,
         limits,
+        websocket,
         log,
         drain_timeout,
         positions: std::mem::take(&mut decoder.positions),

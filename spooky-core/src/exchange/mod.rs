@@ -31,7 +31,7 @@ pub(crate) enum State {
     New,
     /// Every connection to this backend is full: waiting in its queue.
     Queued { backend: usize },
-    /// Waiting for this connection's handshake.
+    /// Waiting for this connection's handshake; an extended CONNECT also for the SETTINGS.
     Connecting { connection: Handle },
     /// The request's head waits for room in this connection's congestion window.
     Sending { connection: Handle },
@@ -126,6 +126,9 @@ pub(crate) struct Exchange {
     pub(crate) head_begun: bool,
     pub(crate) informational: u32,
     pub(crate) reply: Option<LocalReply>,
+    /// The backend accepted an extended CONNECT: bytes go both ways, and each way ends
+    /// by itself.
+    pub(crate) tunnel: bool,
     /// Index of the backend that counts this exchange as in flight.
     pub(crate) charged: Option<usize>,
     pub(crate) backend: Option<Arc<str>>,
@@ -170,6 +173,7 @@ impl Exchange {
             head_begun: false,
             informational: 0,
             reply: None,
+            tunnel: false,
             charged: None,
             backend: None,
             attempts: 0,
@@ -188,6 +192,11 @@ impl Exchange {
 
     pub(crate) fn is_head_request(&self) -> bool {
         self.head.as_ref().is_some_and(RequestHead::is_head)
+    }
+
+    /// It is an extended CONNECT, whatever came of it.
+    pub(crate) fn asks_tunnel(&self) -> bool {
+        self.head.as_ref().is_some_and(|h| h.protocol().is_some())
     }
 
     /// The whole request could be sent again: nothing of its body was read.

@@ -10,6 +10,8 @@ pub struct RequestHead {
     method: usize,
     path: usize,
     authority: usize,
+    /// `:protocol`, of an extended CONNECT.
+    protocol: Option<usize>,
     content_length: Option<u64>,
 }
 
@@ -20,7 +22,7 @@ pub(crate) enum HeadError {
     TooLarge,
     /// Breaks a rule; the text says which.
     Malformed(&'static str),
-    /// CONNECT, which this listener does not offer.
+    /// CONNECT without `:protocol`, which this listener does not offer.
     Connect,
 }
 
@@ -36,8 +38,15 @@ impl RequestHead {
         if !is_token(fields.get(method).1) {
             return Err(HeadError::Malformed(":method is not a token"));
         }
-        if fields.get(method).1 == b"CONNECT" {
-            return Err(HeadError::Connect);
+        // RFC 9220 section 3: an extended CONNECT has `:protocol`, and then also
+        // `:scheme` and `:path`, as other requests do.
+        match (pseudo.protocol, fields.get(method).1 == b"CONNECT") {
+            (None, true) => return Err(HeadError::Connect),
+            (Some(_), false) => return Err(HeadError::Malformed(":protocol without CONNECT")),
+            (Some(protocol), true) if !is_token(fields.get(protocol).1) => {
+                return Err(HeadError::Malformed(":protocol is not a token"));
+            }
+            (Some(_), true) | (None, false) => {}
         }
         let scheme = pseudo.scheme.ok_or(HeadError::Malformed("no :scheme"))?;
         if fields.get(scheme).1 != b"https" {
@@ -50,6 +59,7 @@ impl RequestHead {
             method,
             path,
             authority,
+            protocol: pseudo.protocol,
             content_length: checked.content_length,
             fields,
         })
@@ -68,6 +78,11 @@ impl RequestHead {
     /// `:authority`, or else `host`. Never empty.
     pub fn authority(&self) -> &[u8] {
         self.fields.get(self.authority).1
+    }
+
+    /// What an extended CONNECT (RFC 9220) asks for, a token; `None` of any other request.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.protocol.map(|index| self.fields.get(index).1)
     }
 
     /// All fields in order, pseudo-header fields first.
@@ -113,6 +128,17 @@ impl ResponseHead {
         })
     }
 
+    /// The head of a tunnel that was accepted. RFC 9110 section 9.3.6: "A server MUST
+    /// NOT send any Transfer-Encoding or Content-Length header fields in a 2xx
+    /// (Successful) response to CONNECT. A client MUST ignore any Content-Length".
+    pub(crate) fn of_tunnel(mut self) -> Self {
+        if self.content_length.take().is_some() {
+            let length = |name: &[u8]| name == b"content-length";
+            self.fields = self.fields.iter().filter(|(n, _)| !length(n)).collect();
+        }
+        self
+    }
+
     pub(crate) fn is_informational(&self) -> bool {
         self.status < 200
     }
@@ -151,6 +177,7 @@ struct RequestPseudo {
     scheme: Option<usize>,
     authority: Option<usize>,
     path: Option<usize>,
+    protocol: Option<usize>,
 }
 
 impl Pseudo for RequestPseudo {
@@ -160,6 +187,7 @@ impl Pseudo for RequestPseudo {
             b":scheme" => &mut self.scheme,
             b":authority" => &mut self.authority,
             b":path" => &mut self.path,
+            b":protocol" => &mut self.protocol,
             _ => return Err(HeadError::Malformed("unknown pseudo-header field")),
         };
         set_once(place, index)
@@ -490,6 +518,37 @@ mod tests {
                 .authority(),
             b"a.test"
         );
+    }
+
+    #[test]
+    fn an_extended_connect_says_what_it_asks_for() {
+        let asks = |method: &'static str, protocol: &'static str| {
+            let mut list = GET.to_vec();
+            list[0].1 = method;
+            list.insert(1, (":protocol", protocol));
+            parse(&list)
+        };
+        let head = asks("CONNECT", "websocket").expect("legal");
+        assert_eq!(head.protocol(), Some(&b"websocket"[..]));
+        assert_eq!(head.path(), b"/x?y=1");
+        let malformed = [
+            asks("GET", "websocket"),
+            asks("CONNECT", ""),
+            asks("CONNECT", "a b"),
+        ];
+        for refused in malformed {
+            assert!(matches!(refused, Err(HeadError::Malformed(_))));
+        }
+        assert_eq!(parse(GET).expect("legal").protocol(), None);
+        for missing in 1..4 {
+            let mut list = GET.to_vec();
+            list[0].1 = "CONNECT";
+            list[missing] = (":protocol", "websocket");
+            assert!(
+                matches!(parse(&list), Err(HeadError::Malformed(_))),
+                "{missing}"
+            );
+        }
     }
 
     #[test]

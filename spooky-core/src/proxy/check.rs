@@ -149,8 +149,10 @@ impl Proxy {
                 conn.session.heads.iter().all(sends),
                 "who left stands in no line"
             );
-            let Phase::Handshake { waiting, .. } = &conn.phase else {
-                continue;
+            let waiting = match &conn.phase {
+                Phase::Handshake { waiting, .. } => waiting,
+                // For SETTINGS.
+                Phase::Open | Phase::Leaving => &conn.settling,
             };
             let state = State::Connecting { connection: handle };
             let waits = |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == state);

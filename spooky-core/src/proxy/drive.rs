@@ -311,6 +311,7 @@ impl Proxy {
             {
                 self.backend_event(handle, stream, event, now);
             }
+            self.settle_tunnels(handle, now);
             self.backend_writable(handle, now);
             self.send_waiting_heads(handle, now);
             self.turn_requests(handle, now);

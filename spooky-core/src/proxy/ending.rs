@@ -23,6 +23,10 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
+        if exchange.tunnel && !exchange.request.finished && !exchange.request.stopped {
+            // The other way goes on, and ends by itself.
+            return;
+        }
         let outcome = exchange.natural_outcome();
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if !exchange.request.finished
@@ -127,9 +131,17 @@ impl Proxy {
         exchange.reason = Some(reason);
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
-            self.reset_client(id, code::INTERNAL_ERROR, now);
+            // RFC 9220 section 3: what would be a TCP connection's reset is "a stream
+            // error of type H3_REQUEST_CANCELLED".
+            let code = if exchange.tunnel {
+                code::REQUEST_CANCELLED
+            } else {
+                code::INTERNAL_ERROR
+            };
+            self.reset_client(id, code, now);
             return;
         }
+        exchange.tunnel = false;
         let to_head = exchange.is_head_request();
         exchange.reply = Some(LocalReply::new(reason, exchange.detail.as_deref(), to_head));
         exchange.state = State::Replying;
@@ -212,10 +224,13 @@ impl Proxy {
                         .get(h)
                         .is_some_and(|e| e.state == State::Connecting { connection })
                 };
-                if let Some(conn) = self.backends.get_mut(connection)
-                    && let backend::Phase::Handshake { waiting, .. } = &mut conn.phase
-                {
-                    waiting.left(waits);
+                if let Some(conn) = self.backends.get_mut(connection) {
+                    match &mut conn.phase {
+                        backend::Phase::Handshake { waiting, .. } => waiting.left(waits),
+                        backend::Phase::Open | backend::Phase::Leaving => {
+                            conn.settling.left(waits);
+                        }
+                    }
                 }
             }
             State::Sending { connection } => {
@@ -347,6 +362,7 @@ impl Proxy {
         let phase = std::mem::replace(&mut conn.phase, backend::Phase::Leaving);
         let open = conn.session.open();
         let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
+        let settling = std::mem::take(&mut conn.settling);
         self.shared.backends[backend].connections.sub();
         self.upstream.backends[backend].remove_connection(handle);
         if let backend::Phase::Handshake { waiting, .. } = phase {
@@ -378,6 +394,7 @@ impl Proxy {
             // Nothing of these was sent.
             self.restart_or_fail(id, Reason::BackendGone, None, now);
         }
+        self.settling_over(handle, settling, now);
         self.serve_queue(backend, now);
         self.want_send(ConnectionRef::Backend(handle));
     }
@@ -392,7 +409,8 @@ impl Proxy {
             .backends
             .get(connection)
             .is_some_and(|c| c.session.quic().local_error().is_none());
-        let more = |e: &Exchange| e.response.readable || e.response.ended;
+        // (A tunnel's other way may still be open when this one is finished.)
+        let more = |e: &Exchange| !e.response.finished && (e.response.readable || e.response.ended);
         readable && self.exchanges.get(id).is_some_and(more)
     }
 

@@ -9,6 +9,7 @@
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
 //! | `priorities.rs` | how much a client wants each of its responses |
 //! | `response.rs` | from the backend's head to the client's stream |
+//! | `tunnels.rs` | what is different for extended CONNECT |
 //! | `ending.rs` | how exchanges and connections end |
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
@@ -22,6 +23,7 @@ mod receive;
 mod request;
 mod response;
 mod timeouts;
+mod tunnels;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -131,8 +133,10 @@ impl std::fmt::Debug for QuicConfig {
 }
 
 impl QuicConfig {
-    fn new(quic: quiche::Config) -> Self {
+    /// With `tunnels`, extended CONNECT is offered (RFC 9220); only a server does.
+    fn new(quic: quiche::Config, tunnels: bool) -> Self {
         let mut h3 = quiche::h3::Config::new().expect("quiche's own defaults are legal");
+        h3.enable_extended_connect(tunnels);
         h3.set_max_field_section_size(limits::FIELD_SECTION_BYTES);
         QuicConfig { quic, h3 }
     }
@@ -164,8 +168,11 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(shared.id_key),
-            server: QuicConfig::new(setup.server_config().expect(built)),
-            client: QuicConfig::new(setup.client_config().expect(built)),
+            server: QuicConfig::new(
+                setup.server_config().expect(built),
+                setup.config().websocket,
+            ),
+            client: QuicConfig::new(setup.client_config().expect(built), false),
             routes: Routes::default(),
             downstreams: Table::new(),
             backends: Table::new(),

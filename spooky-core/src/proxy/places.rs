@@ -215,6 +215,7 @@ impl Proxy {
             backend,
             phase,
             idle_since: now,
+            settling: Queue::default(),
         });
         let connection = ConnectionRef::Backend(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::tunnels::tunnel_refusal;
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
 use crate::http::{Fields, HeadError, Priority, RequestHead, check_trailers};
@@ -64,10 +65,16 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        exchange.request.expected = head.content_length();
-        let short =
-            exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
+        let refusal = tunnel_refusal(&head, self.setup.config().websocket);
+        if head.protocol().is_none() {
+            exchange.request.expected = head.content_length();
+        }
+        let short = exchange.request.ended && exchange.request.expected.is_some_and(|e| e > 0);
         exchange.head = Some(head);
+        if let Some(detail) = refusal {
+            self.fail(id, Reason::ConnectRefused, Some(detail), now);
+            return;
+        }
         if short {
             self.request_wrong_length(id, now);
             return;
@@ -91,6 +98,12 @@ impl Proxy {
 
     /// Sends the request's head on `connection`, or lets it wait for room there.
     pub(super) fn send_head(&mut self, id: Handle, connection: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        if exchange.asks_tunnel() && !self.may_tunnel(id, connection, now) {
+            return;
+        }
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -255,6 +268,10 @@ impl Proxy {
     }
 
     pub(super) fn request_trailers(&mut self, id: Handle, list: Fields, now: Instant) {
+        if self.is_tunnel(id) {
+            self.fields_in_tunnel(id, true, now);
+            return;
+        }
         if check_trailers(&list, self.setup.config().limits.header_bytes).is_err() {
             self.fail(
                 id,
@@ -294,11 +311,12 @@ impl Proxy {
             return;
         };
         exchange.progress = now;
+        self.tunnel_way_ended(id, now);
     }
 
     /// The backend wants no more of the request (RFC 9114 section 4.1): the
     /// client need not send it, and the response is still to come.
-    pub(super) fn request_stopped(&mut self, id: Handle, _now: Instant) {
+    pub(super) fn request_stopped(&mut self, id: Handle, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -306,10 +324,16 @@ impl Proxy {
             return;
         }
         let (downstream, stream) = (exchange.downstream, exchange.stream);
+        let code = if exchange.tunnel {
+            code::REQUEST_CANCELLED
+        } else {
+            code::NO_ERROR
+        };
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.stop(stream, code::NO_ERROR);
+            conn.session.stop(stream, code);
         }
         self.want_send(ConnectionRef::Downstream(downstream));
+        self.tunnel_way_ended(id, now);
     }
 
     /// The request's stream at the backend is of no more use; the response's end

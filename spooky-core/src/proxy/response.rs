@@ -14,6 +14,10 @@ use crate::session::StreamError;
 impl Proxy {
     /// A HEADERS frame of the backend: informational, final, or trailers.
     pub(super) fn response_headers(&mut self, id: Handle, list: Fields, now: Instant) {
+        if self.is_tunnel(id) {
+            self.fields_in_tunnel(id, false, now);
+            return;
+        }
         let limit = self.setup.config().limits.header_bytes;
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
@@ -93,7 +97,13 @@ impl Proxy {
         let State::Open { connection, stream } = exchange.state else {
             return;
         };
-        exchange.response.expected = head.body_length(exchange.is_head_request());
+        let head = if exchange.asks_tunnel() && (200..300).contains(&head.status) {
+            exchange.tunnel = true;
+            head.of_tunnel()
+        } else {
+            exchange.response.expected = head.body_length(exchange.is_head_request());
+            head
+        };
         exchange.response.ended = self
             .backends
             .get(connection)

@@ -113,7 +113,8 @@ impl Proxy {
                     self.fail(id, Reason::ResponseHeaderTimeout, None, now);
                 }
             }
-            State::New | State::Connecting { .. } => {}
+            State::Connecting { .. } => self.settling_timeout(id, now),
+            State::New => {}
         }
     }
 
