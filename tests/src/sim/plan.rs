@@ -108,8 +108,15 @@ impl RequestPlan {
                 | Behaviour::CloseMidway
                 | Behaviour::Trailers
         );
+        // A tunnel has no length to lie about, and no trailers.
+        let needs_length = matches!(
+            self.asks,
+            Behaviour::TooShort | Behaviour::TooLong | Behaviour::Trailers
+        );
         if needs_body && !self.method.has_answer() {
             Behaviour::Answer
+        } else if needs_length && self.method == Method::Connect {
+            Behaviour::Early
         } else {
             self.asks
         }
@@ -141,6 +148,8 @@ pub enum Method {
     Put,
     /// Neither.
     Post,
+    /// Extended CONNECT: a tunnel, whose ways end by themselves.
+    Connect,
 }
 
 impl Method {
@@ -151,6 +160,7 @@ impl Method {
             Method::Head => "HEAD",
             Method::Put => "PUT",
             Method::Post => "POST",
+            Method::Connect => "CONNECT",
         }
     }
 
@@ -158,14 +168,14 @@ impl Method {
     pub fn is_idempotent(self) -> bool {
         match self {
             Method::Get | Method::Head | Method::Put => true,
-            Method::Post => false,
+            Method::Post | Method::Connect => false,
         }
     }
 
     /// Whether the response has a body.
     pub fn has_answer(self) -> bool {
         match self {
-            Method::Get | Method::Put | Method::Post => true,
+            Method::Get | Method::Put | Method::Post | Method::Connect => true,
             Method::Head => false,
         }
     }

@@ -45,6 +45,12 @@ pub fn post(upload: u64) -> Load {
     request(Method::Post, upload, upload)
 }
 
+/// A tunnel through which so many bytes go either way. The backend begins at once, and
+/// each side ends its way when its bytes are sent.
+pub fn tunnel(up: u64, down: u64) -> Load {
+    request(Method::Connect, up, down).asks(Behaviour::Early)
+}
+
 fn request(method: Method, upload: u64, download: u64) -> Load {
     Load {
         request: RequestPlan {

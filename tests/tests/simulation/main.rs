@@ -19,6 +19,7 @@ mod rough_network;
 mod silent;
 mod slow_reader;
 mod travel;
+mod tunnels;
 
 use std::time::Duration;
 
