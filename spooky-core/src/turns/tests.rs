@@ -99,6 +99,21 @@ fn the_more_urgent_come_first_and_leave_one_turn_in_sixteen() {
 }
 
 #[test]
+fn a_turn_that_is_due_to_the_less_urgent_leaves_at_the_urgency_of_those_who_owe_it() {
+    let mut pipe = Pipe::of(&[(0, "u=5"), (4, "u=1, i=?0")]);
+    pipe.turns(15);
+    let turn = pipe.turns.pop().expect("two wait");
+    assert_eq!((turn.who, turn.level), (0, 1));
+    pipe.turns.spent(TURN_BYTES);
+    let turn = pipe.turns.pop().expect("one waits");
+    assert_eq!((turn.who, turn.level), (4, 1));
+    pipe.turns.spent(TURN_BYTES);
+    let again = Priority::parse([&b"u=5"[..]]);
+    pipe.turns.push(0, 0, again);
+    assert_eq!(pipe.turns.pop().map(|t| t.level), Some(5), "alone now");
+}
+
+#[test]
 fn no_urgency_starves() {
     let streams: Vec<(u64, String)> = (0..8).map(|u| (u * 4, format!("u={u}, i"))).collect();
     let streams: Vec<(u64, &str)> = streams.iter().map(|(s, p)| (*s, &p[..])).collect();
