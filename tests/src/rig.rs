@@ -414,10 +414,12 @@ impl Peer {
                 to: self.local,
             },
         );
-        if self.h3.is_none() && self.quic.is_established() && !self.quic.is_draining() {
-            if let Some(tunnels) = self.tunnels {
-                self.begin_http(tunnels);
-            }
+        let ready = self.quic.is_established() && !self.quic.is_draining();
+        if self.h3.is_none()
+            && ready
+            && let Some(tunnels) = self.tunnels
+        {
+            self.begin_http(tunnels);
         }
         self.poll();
     }
