@@ -115,7 +115,7 @@ mod tls;
 mod turns;
 mod upstream;
 
-pub use http::{Fields, RequestHead};
+pub use http::{Fields, Glimpse, RequestHead};
 pub use proxy::{Params, Proxy};
 pub use setup::{Material, Setup};
 pub use shared::Shared;

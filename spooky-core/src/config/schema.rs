@@ -23,6 +23,7 @@ pub(super) static ROOT: Section = Section {
         "backends",
         "connections",
         "timeouts",
+        "forwarding",
         "limits",
         "websocket",
         "log",
@@ -41,7 +42,6 @@ pub(super) static ROOT: Section = Section {
         "dns",
         "retries",
         "routes",
-        "forwarding",
         "admin",
     ],
 };
@@ -120,9 +120,21 @@ pub(super) static TIMEOUTS: Section = Section {
     promised: &["idle", "request"],
 };
 
+pub(super) static FORWARDING: Section = Section {
+    name: "forwarding",
+    accepted: &[
+        "trusted_proxies",
+        "x_forwarded",
+        "forwarded",
+        "via",
+        "proxy_status",
+    ],
+    promised: &[],
+};
+
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes"],
+    accepted: &["header_bytes", "headers"],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -131,7 +143,6 @@ pub(super) static LIMITS: Section = Section {
         "requests_per_connection",
         "handshake_timeout",
         "request_header_timeout",
-        "headers",
         "body_bytes",
         "resets_per_connection",
     ],
@@ -150,7 +161,7 @@ pub(super) static ACCESS: Section = Section {
 };
 
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &ROOT,
     &LISTEN,
     &TLS,
@@ -160,6 +171,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &BACKEND,
     &CONNECTIONS,
     &TIMEOUTS,
+    &FORWARDING,
     &LIMITS,
     &LOG,
     &ACCESS,

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::http::{Fields, LocalReply, Priority, RequestHead, ResponseHead};
+use crate::http::{Fields, Glimpse, LocalReply, Priority, RequestHead, ResponseHead};
 use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
@@ -117,8 +117,10 @@ pub(crate) struct Exchange {
     /// The urgency at which quiche sends what it holds of the response.
     pub(crate) leaves_at: u8,
     pub(crate) state: State,
-    /// `None` if the head could not be read.
+    /// `None` if the head was refused.
     pub(crate) head: Option<RequestHead>,
+    /// What the record tells of a head that was.
+    pub(crate) refused: Option<Glimpse>,
     pub(crate) request: Flow,
     pub(crate) response: Flow,
     pub(crate) response_head: Head,
@@ -167,6 +169,7 @@ impl Exchange {
             leaves_at: Priority::default().urgency(),
             state: State::New,
             head: None,
+            refused: None,
             request: Flow::default(),
             response: Flow::default(),
             response_head: Head::Awaited,
