@@ -46,7 +46,7 @@ impl Proxy {
 
     /// Passes a 1xx response on at once, or drops it: it is a courtesy, and must
     /// not hold up the response.
-    fn informational(&mut self, id: Handle, head: ResponseHead, now: Instant) {
+    fn informational(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -88,7 +88,7 @@ impl Proxy {
         }
     }
 
-    fn final_head(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
+    fn final_head(&mut self, id: Handle, head: ResponseHead, now: Instant) {
         let wall = self.wall(now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
