@@ -447,6 +447,7 @@ impl Proxy {
             else {
                 return;
             };
+            self.leave_line(id);
             self.retry_or_fail(id, reason, detail.clone(), now);
         }
     }

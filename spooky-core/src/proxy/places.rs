@@ -260,6 +260,7 @@ impl Proxy {
             else {
                 break;
             };
+            self.leave_line(id);
             if self.backends.get(handle).is_some_and(|c| c.room(most) > 0) {
                 self.send_head(id, handle, now);
             } else {

@@ -56,7 +56,7 @@ impl Proxy {
         match offers {
             Some(true) => true,
             Some(false) => {
-                self.leave_settling(id);
+                self.leave_line(id);
                 let text = "the backend does not offer extended CONNECT";
                 self.retry_or_fail(id, Reason::ConnectRefused, Some(text.into()), now);
                 self.left_connection(connection, now);
@@ -82,13 +82,14 @@ impl Proxy {
             let Some(id) = conn.settling.pop(waits) else {
                 return;
             };
-            self.leave_settling(id);
+            self.leave_line(id);
             self.send_head(id, connection, now);
         }
     }
 
-    /// It waits for no SETTINGS any more, and stands in no line of a connection.
-    fn leave_settling(&mut self, id: Handle) {
+    /// It waits for no handshake nor SETTINGS any more: it was taken out of that line,
+    /// and is not to be taken out again.
+    pub(super) fn leave_line(&mut self, id: Handle) {
         self.set_deadline(id, None);
         if let Some(exchange) = self.exchanges.get_mut(id) {
             exchange.state = State::New;
@@ -110,7 +111,7 @@ impl Proxy {
             let Some(id) = settling.pop(waits) else {
                 return;
             };
-            self.leave_settling(id);
+            self.leave_line(id);
             self.restart_or_fail(id, Reason::BackendGone, None, now);
         }
     }
