@@ -1,5 +1,6 @@
 //! Stage 2: a client's connection.
 
+mod cancels;
 mod early;
 
 use std::net::SocketAddr;
@@ -8,6 +9,8 @@ use std::time::Instant;
 pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;
+
+pub(crate) use cancels::Cancels;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) lingers: Option<Instant>,
     /// What was said of requests that have not come yet.
     pub(crate) early: EarlyPriorities,
+    /// Requests that the client gave up before their responses began.
+    pub(crate) cancels: Cancels,
 }
 
 /// How far a client's connection has come.

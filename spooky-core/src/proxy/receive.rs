@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::RngExt;
 
 use super::{Owner, Proxy};
-use crate::downstream::{Connection, EarlyPriorities, Phase};
+use crate::downstream::{Cancels, Connection, EarlyPriorities, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
@@ -177,6 +177,7 @@ impl Proxy {
             goaway: None,
             lingers: None,
             early: EarlyPriorities::default(),
+            cancels: Cancels::default(),
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));

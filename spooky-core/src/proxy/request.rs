@@ -30,6 +30,8 @@ impl Proxy {
         let mut exchange =
             Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
         exchange.request.ended = ended;
+        let whole = self.setup.config().upstream.timeouts.request;
+        exchange.ends_by = (!whole.is_zero()).then(|| now + whole);
         let id = self.exchanges.insert(exchange);
         self.timers.set_owner(timer, Owner::Exchange(id));
         conn.session.exchanges.insert(stream, id);
@@ -74,10 +76,15 @@ impl Proxy {
             return;
         };
         let refusal = tunnel_refusal(&head, self.setup.config().websocket);
+        let most = self.setup.config().limits.body_bytes;
         if head.protocol().is_none() {
+            // What passes through a tunnel is no body, and has no length.
+            exchange.request.most = (most > 0).then_some(most);
             exchange.request.expected = head.content_length();
         }
-        let short = exchange.request.ended && exchange.request.expected.is_some_and(|e| e > 0);
+        let expected = exchange.request.expected;
+        let short = exchange.request.ended && expected.is_some_and(|length| length > 0);
+        let large = most > 0 && expected.is_some_and(|length| length > most);
         let last = head.max_forwards() == Some(0);
         let is_trace = head.method() == b"TRACE";
         exchange.head = Some(head);
@@ -87,6 +94,10 @@ impl Proxy {
         }
         if short {
             self.request_wrong_length(id, now);
+            return;
+        }
+        if large {
+            self.request_too_large(id, now);
             return;
         }
         if last {
@@ -185,8 +196,7 @@ impl Proxy {
                 exchange.request.finished = fin;
                 exchange.progress = now;
                 conn.session.exchanges.insert(stream, id);
-                let timeout = self.setup.config().upstream.timeouts.response_header;
-                self.set_deadline(id, Some(now + timeout));
+                self.set_deadline(id, None);
                 self.queue_request(id);
                 true
             }
@@ -251,11 +261,14 @@ impl Proxy {
         self.left_connection(connection, now);
     }
 
-    pub(super) fn request_readable(&mut self, id: Handle) {
+    pub(super) fn request_readable(&mut self, id: Handle, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        exchange.request.readable = true;
+        if !std::mem::replace(&mut exchange.request.readable, true) {
+            exchange.progress = now;
+            self.rearm(id);
+        }
         self.queue_request(id);
     }
 
@@ -279,7 +292,9 @@ impl Proxy {
             self.client_cancelled(id, 0, now);
             return;
         }
-        exchange.request.ended = true;
+        if !std::mem::replace(&mut exchange.request.ended, true) {
+            exchange.progress = now;
+        }
         let request = &exchange.request;
         if request.expected.is_some_and(|e| request.moved < e)
             && !request.finished
@@ -288,6 +303,7 @@ impl Proxy {
             self.request_wrong_length(id, now);
             return;
         }
+        self.rearm(id);
         self.queue_request(id);
     }
 
@@ -332,6 +348,7 @@ impl Proxy {
             return;
         };
         exchange.progress = now;
+        self.rearm(id);
         self.tunnel_way_ended(id, now);
     }
 
@@ -344,6 +361,7 @@ impl Proxy {
         if exchange.request.finished || std::mem::replace(&mut exchange.request.stopped, true) {
             return;
         }
+        exchange.progress = now;
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         let code = if exchange.tunnel {
             code::REQUEST_CANCELLED
@@ -353,6 +371,7 @@ impl Proxy {
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             conn.session.stop(stream, code);
         }
+        self.rearm(id);
         self.want_send(ConnectionRef::Downstream(downstream));
         self.tunnel_way_ended(id, now);
     }
@@ -374,6 +393,13 @@ impl Proxy {
     pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
         let text = "the body is not as long as its content-length";
         self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
+    }
+
+    /// The request's body is, or is announced to be, longer than the configuration allows.
+    pub(super) fn request_too_large(&mut self, id: Handle, now: Instant) {
+        let most = self.setup.config().limits.body_bytes;
+        let text = format!("more than {most} bytes (limits.body_bytes)");
+        self.give_up(id, Reason::BodyTooLarge, Some(text.into()), now);
     }
 }
 

@@ -58,6 +58,7 @@ fn request(method: Method, upload: u64, download: u64) -> Load {
             method,
             upload,
             announced: true,
+            stalls: false,
             padding: 0,
             priority: None,
             cancelled: None,
@@ -117,6 +118,13 @@ impl Load {
     #[must_use]
     pub fn priority(mut self, value: &str) -> Self {
         self.request.priority = Some(value.to_owned());
+        self
+    }
+
+    /// The client sends half of each body and then nothing.
+    #[must_use]
+    pub fn stalls(mut self) -> Self {
+        self.request.stalls = true;
         self
     }
 
