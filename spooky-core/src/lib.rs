@@ -114,6 +114,7 @@ mod setup;
 mod shared;
 mod timers;
 mod tls;
+mod turns;
 mod upstream;
 
 pub use http::{Fields, Glimpse, RequestHead};

@@ -19,6 +19,17 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// [`DATA_OVERHEAD`] is exact.
 pub const TURN_BYTES: usize = (1 << 14) - 1;
 
+/// Turns of the more urgent, after which the less urgent have one.
+pub const URGENT_TURNS: usize = 15;
+
+/// Turns of a response that is served before its equals, after which one of these has one.
+pub const ALONE_TURNS: usize = 7;
+
+/// Priorities of requests that have not come yet, kept for a client's connection. A
+/// client says it shortly before the request or not at all; each is a few bytes here,
+/// and the oldest gives way.
+pub const EARLY_PRIORITIES: usize = 32;
+
 /// Type and length of a DATA frame of at most [`TURN_BYTES`] (RFC 9114 section
 /// 7.2.1: type 0x00 is one byte; RFC 9000 section 16: a length below 2^14 is at most two).
 pub const DATA_OVERHEAD: usize = 3;

@@ -4,7 +4,6 @@
 //! both forget or leave to their user: which flows may write, which streams are to be
 //! forgotten, whether the peer fell silent.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,13 @@ use crate::acks::Acks;
 use crate::assembly::Assembly;
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
-use crate::http::{Fields, HeadError, LocalReply};
+use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
+use crate::turns::{Place, Turn, Turns};
 
 pub(crate) use crate::h3::error as code;
 
@@ -70,8 +70,7 @@ pub(crate) enum Event {
     End,
     /// The peer reset the stream, with its code or [`h3::UNTOLD`]; before any head, too.
     Reset(u64),
-    /// The client changed the priority of a request, to this value of the field.
-    #[allow(dead_code, reason = "for whoever orders responses")]
+    /// The client says what priority a request has; the value is a `priority` field's.
     PriorityUpdate(Vec<u8>),
     /// The peer's SETTINGS have come; the stream means nothing.
     Settings,
@@ -87,9 +86,9 @@ pub(crate) struct Session {
     h3: Option<h3::Connection>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
-    /// Exchanges that may have bytes to move into this connection, in rotation.
-    pub(crate) ready: VecDeque<Handle>,
-    /// Exchanges whose head waits for room here.
+    /// Exchanges that may have bytes to move into this connection.
+    pub(crate) ready: Turns<Handle>,
+    /// Exchanges whose head waits for room here. While one does, no body is written.
     pub(crate) heads: Heads,
     /// Streams we are done with, until quiche is.
     buried: Vec<u64>,
@@ -152,7 +151,7 @@ impl Session {
             quic: Box::new(quic),
             h3: None,
             exchanges: FxHashMap::default(),
-            ready: VecDeque::new(),
+            ready: Turns::default(),
             heads: Heads::default(),
             buried: Vec::new(),
             socket,
@@ -215,7 +214,6 @@ impl Session {
     }
 
     /// What the peer said that it can do, once it has.
-    #[allow(dead_code, reason = "extended CONNECT asks for it")]
     pub(crate) fn peer_settings(&self) -> Option<h3::Settings> {
         self.h3.as_ref()?.settings()
     }
@@ -330,6 +328,52 @@ impl Session {
         Ok(self.quic.stream_capacity(stream)?)
     }
 
+    /// Whose turn it is to write a part of a body. Nobody's while a head waits, nor
+    /// while there is no room: who is first in line stays there.
+    pub(crate) fn next_turn(&mut self) -> Option<Turn<Handle>> {
+        if self.ready.len() == 0 || !self.heads.is_empty() || self.is_full() {
+            return None;
+        }
+        self.ready.pop()
+    }
+
+    /// So much of a turn was used. If there is more to come, on a stream and with a
+    /// priority, the same exchange waits again, at the place returned.
+    pub(crate) fn end_turn(
+        &mut self,
+        turn: Turn<Handle>,
+        written: usize,
+        again: Option<(u64, Priority)>,
+    ) -> Option<Place> {
+        self.ready.spent(written);
+        let (stream, priority) = again?;
+        if written < turn.bytes {
+            // Cut short: if it is the peer's credit that lacks, it is told (RFC 9000
+            // section 4.1). Once, and not at every look whether there is some now.
+            self.wait_writable(stream, limits::DATA_OVERHEAD + 1);
+        }
+        Some(self.ready.again(turn, written, stream, priority))
+    }
+
+    /// No stream may write now: the congestion window or the connection's flow control
+    /// is used up.
+    ///
+    /// quiche tells the lesser of the connection's room and the stream's. Of our control
+    /// stream the latter is known: it carries a few dozen bytes in its life, and where
+    /// the peer grants it a kilobyte, as RFC 9114 section 6.2 asks, room that lacks there
+    /// is the connection's. Of a peer that grants less nothing is claimed.
+    fn is_full(&mut self) -> bool {
+        let Some(control) = self.h3.as_ref().map(h3::Connection::control) else {
+            return false;
+        };
+        let roomy = |p: &quiche::TransportParams| p.initial_max_stream_data_uni >= 1024;
+        self.quic.peer_transport_params().is_some_and(roomy)
+            && self
+                .quic
+                .stream_capacity(control)
+                .is_ok_and(|room| room <= limits::DATA_OVERHEAD)
+    }
+
     /// Asks to see `stream` in `next_writable` once it may write `bytes`.
     pub(crate) fn wait_writable(&mut self, stream: u64, bytes: usize) {
         // An error is a stream that is no more; its end comes as an event.
@@ -419,6 +463,20 @@ impl Session {
             return Err(StreamError::GoingAway);
         }
         Ok(h3.send_request(&mut self.quic, fields, fin)?)
+    }
+
+    /// Lets the bytes that quiche holds of the stream, to be sent or sent again, leave
+    /// at this urgency, in turns with those of its equals.
+    ///
+    /// quiche's own order is strict: by default one stream after the other (RFC 9218
+    /// section 4.2, `i` unset), and by urgency without an exception. And it holds more
+    /// than the congestion window takes, because it does not count what packets need
+    /// besides. So a turn in favour of the less urgent is theirs only if it leaves at
+    /// the urgency of those whose turn it would have been, and among equals the order
+    /// is the one in which [`Turns`] let them in.
+    pub(crate) fn prioritise(&mut self, stream: u64, urgency: u8) {
+        // quiche keeps what is below 124 for itself. An error is a stream that is over.
+        let _ = self.quic.stream_priority(stream, 124 + urgency, true);
     }
 
     /// Sends a whole local reply, or nothing of it.
@@ -611,6 +669,12 @@ impl Session {
     /// No request is open, and all that was answered has arrived.
     pub(crate) fn is_quiet(&self) -> bool {
         self.exchanges.is_empty() && self.buried.is_empty()
+    }
+
+    /// Whether the peer takes extended CONNECT (RFC 9220 section 3: "the
+    /// SETTINGS_ENABLE_CONNECT_PROTOCOL setting"); `None` until its SETTINGS have come.
+    pub(crate) fn offers_tunnels(&self) -> Option<bool> {
+        Some(self.peer_settings()?.enable_connect_protocol)
     }
 
     /// Tells the peer that requests from stream `id` on are not served here.

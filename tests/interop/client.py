@@ -133,6 +133,8 @@ class Client(QuicConnectionProtocol):
             "user-agent": "aioquic",
             **(headers or {}),
         }
+        # Stable: pseudo-header fields first, the rest as it came.
+        fields = dict(sorted(fields.items(), key=lambda f: not f[0].startswith(":")))
         bare = body is None and trailers is None
         self.http.send_headers(stream_id, _encode(fields), end_stream=bare and end)
         exchange._sent = bare and end

@@ -24,6 +24,9 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 
+import wsproto
+import wsproto.events
+
 import pattern
 
 # Bytes that may wait in aioquic's send buffer of one stream.
@@ -235,6 +238,33 @@ async def never(request: Request):
     await asyncio.sleep(3600)
 
 
+async def chat(request: Request):
+    """A WebSocket over HTTP/3 (RFC 9220) that says again what it hears."""
+    if ("websocket" != dict(request.headers).get(":protocol")):
+        return await status(request, "400")
+    request.start()
+    socket_ = wsproto.Connection(wsproto.ConnectionType.SERVER)
+    async for chunk in request.body():
+        socket_.receive_data(chunk)
+        for event in socket_.events():
+            if isinstance(event, wsproto.events.Message):
+                await request.write(socket_.send(event))
+            elif isinstance(event, wsproto.events.Ping | wsproto.events.CloseConnection):
+                await request.write(socket_.send(event.response()))
+    # The client has ended its direction.
+    request.connection.origin.note("ended", path=request.path)
+    request.finish()
+
+
+async def tell(request: Request, size: str):
+    """Accepts a tunnel, says `size` bytes and ends its direction; then it listens."""
+    request.start()
+    await request.write(pattern.body(int(size)))
+    request.finish()
+    heard = b"".join([chunk async for chunk in request.body()])
+    request.connection.origin.note("heard", path=request.path, text=heard.decode())
+
+
 async def answer_json(request: Request, value):
     text = json.dumps(value).encode()
     request.start(
@@ -262,6 +292,8 @@ ROUTES = {
     "hang-up": hang_up,
     "goaway": goaway,
     "never": never,
+    "chat": chat,
+    "tell": tell,
 }
 
 

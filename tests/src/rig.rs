@@ -35,6 +35,9 @@ pub struct Options {
     pub client: fn(&mut quiche::Config),
     /// Changes the backends' QUIC settings.
     pub backend: fn(&mut quiche::Config),
+    /// Whether backends offer extended CONNECT (RFC 9220); `None` to begin no HTTP/3,
+    /// so that no SETTINGS come, until [`Peer::begin_http`].
+    pub tunnels: Option<bool>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             backends: 1,
             client: |_| {},
             backend: |_| {},
+            tunnels: Some(false),
         }
     }
 }
@@ -59,6 +63,7 @@ pub struct Rig {
     pub drained: bool,
     /// Backends hear nothing.
     pub deaf: bool,
+    tunnels: Option<bool>,
     pump: Pump,
     server: quiche::Config,
     next_id: u8,
@@ -100,6 +105,7 @@ impl Rig {
             records: Vec::new(),
             drained: false,
             deaf: false,
+            tunnels: options.tunnels,
             pump: Pump::new(),
             server,
             next_id: 0,
@@ -226,6 +232,11 @@ impl Rig {
         peer.newest_head().expect("a request has come")
     }
 
+    /// Asks for a WebSocket (RFC 9220).
+    pub fn open_tunnel(&mut self) -> u64 {
+        self.request("CONNECT", "/chat", &[(":protocol", "websocket")], false)
+    }
+
     /// Answers on a backend's connection with a head.
     pub fn answer(&mut self, connection: usize, stream: u64, extra: &[(&str, &str)], fin: bool) {
         let fields: Vec<Header> = [(":status", "200")]
@@ -304,6 +315,7 @@ impl Rig {
         let quic =
             quiche::accept(&scid, None, to, backend_socket(), &mut self.server).expect("a backend");
         let mut peer = Peer::new(quic, to, backend_socket(), &id, &dcid);
+        peer.tunnels = self.tunnels;
         peer.receive(data);
         let backend = (0..)
             .find(|&index| backend_address(index) == to)
@@ -318,6 +330,7 @@ pub struct Peer {
     pub h3: Option<h3::Connection>,
     /// What HTTP/3 told, oldest first.
     pub events: VecDeque<(u64, h3::Event)>,
+    tunnels: Option<bool>,
     local: SocketAddr,
     remote: SocketAddr,
     ids: [Vec<u8>; 2],
@@ -335,6 +348,7 @@ impl Peer {
             quic,
             h3: None,
             events: VecDeque::new(),
+            tunnels: Some(false),
             local,
             remote,
             ids: [id.to_vec(), other_id.to_vec()],
@@ -436,14 +450,24 @@ impl Peer {
                 to: self.local,
             },
         );
-        if self.h3.is_none() && self.quic.is_established() && !self.quic.is_draining() {
-            let config = h3::Config::new().expect("quiche's own defaults are legal");
-            self.h3 = Some(
-                h3::Connection::with_transport(&mut self.quic, &config)
-                    .expect("the proxy speaks HTTP/3"),
-            );
+        let ready = self.quic.is_established() && !self.quic.is_draining();
+        if self.h3.is_none()
+            && ready
+            && let Some(tunnels) = self.tunnels
+        {
+            self.begin_http(tunnels);
         }
         self.poll();
+    }
+
+    /// Begins HTTP/3 with SETTINGS that offer extended CONNECT, or not.
+    pub fn begin_http(&mut self, tunnels: bool) {
+        let mut config = h3::Config::new().expect("quiche's own defaults are legal");
+        config.enable_extended_connect(tunnels);
+        self.h3 = Some(
+            h3::Connection::with_transport(&mut self.quic, &config)
+                .expect("the proxy speaks HTTP/3"),
+        );
     }
 
     fn poll(&mut self) {

@@ -51,7 +51,7 @@ pub(super) fn judge(section: Section, fields: &Fields<'_>, limit: u64, count: us
 
 /// 4.3.1.
 fn is_request(fields: &Fields<'_>) -> bool {
-    let known = [":method", ":scheme", ":authority", ":path"];
+    let known = [":method", ":scheme", ":authority", ":path", ":protocol"];
     let of = |name: &str| values(fields, name);
     let unknown = |(name, _): &&(&[u8], &[u8])| !known.iter().any(|k| k.as_bytes() == *name);
     if pseudo(fields).iter().any(|f| unknown(&f)) {
@@ -75,7 +75,9 @@ fn is_request(fields: &Fields<'_>) -> bool {
         && is_authority(first)
         && !method.is_empty()
         && method.iter().all(|b| is_tchar(*b))
-        && *method != b"CONNECT"
+        // RFC 9220: plain CONNECT is not offered.
+        && of(":protocol").len() == usize::from(*method == b"CONNECT")
+        && of(":protocol").iter().all(|p| !p.is_empty() && p.iter().all(|b| is_tchar(*b)))
         && scheme.eq_ignore_ascii_case(b"https")
         && starts
         && !path.iter().any(|b| blank(b) || *b == b'#')

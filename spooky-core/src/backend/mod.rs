@@ -18,6 +18,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// Since when it carries no request.
     pub(crate) idle_since: Instant,
+    /// Requests for tunnels, until the backend's SETTINGS tell whether it offers them.
+    pub(crate) settling: Queue,
 }
 
 /// How far a connection to a backend has come.
@@ -42,7 +44,8 @@ impl Connection {
             Phase::Handshake { waiting, .. } => most.saturating_sub(waiting.len() as u64),
             Phase::Open if self.session.is_silent() || !self.session.has_http() => 0,
             Phase::Open => {
-                let open = (self.session.exchanges.len() + self.session.heads.len()) as u64;
+                let waiting = self.session.heads.len() + self.settling.len();
+                let open = (self.session.exchanges.len() + waiting) as u64;
                 // A head that waits has taken its stream's credit when it was first tried.
                 let credit = self.session.quic().peer_streams_left_bidi();
                 most.saturating_sub(open).min(credit)
@@ -55,7 +58,7 @@ impl Connection {
     pub(crate) fn is_idle(&self) -> bool {
         let waiting = match &self.phase {
             Phase::Handshake { waiting, .. } => waiting.len(),
-            Phase::Open | Phase::Leaving => 0,
+            Phase::Open | Phase::Leaving => self.settling.len(),
         };
         waiting == 0 && self.session.exchanges.is_empty() && self.session.heads.is_empty()
     }

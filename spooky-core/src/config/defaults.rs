@@ -13,6 +13,8 @@ pub(super) const UPSTREAM: &str = "default";
 pub(super) const WEIGHT: u32 = 100;
 /// Socket buffers asked for: a few milliseconds of a fast link.
 pub(super) const SOCKET_BUFFER: u64 = 4 << 20;
+/// WebSocket passes to backends that offer it.
+pub(super) const WEBSOCKET: bool = true;
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub forwarding: Forwarding,
     /// Bounds an operator may set.
     pub limits: Limits,
+    /// Extended CONNECT for WebSocket (RFC 9220) is offered and passed on.
+    pub websocket: bool,
     /// What is logged, and where.
     pub log: Log,
     /// How long `drain` waits for what is in flight.

@@ -25,6 +25,7 @@ pub(super) static ROOT: Section = Section {
         "timeouts",
         "forwarding",
         "limits",
+        "websocket",
         "log",
         "drain_timeout",
     ],

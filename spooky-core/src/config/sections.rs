@@ -24,6 +24,8 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let upstream = upstream(decoder, &root, quic.clone());
     let forwarding = forwarding(decoder, &root);
     let limits = limits(decoder, &root);
+    let websocket = super::defaults::WEBSOCKET;
+    let websocket = decoder.value(&root, "websocket", websocket, scalar::flag);
     let log = log(decoder, &root);
     let drain_timeout = decoder.value(
         &root,
@@ -39,6 +41,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
         upstream,
         forwarding,
         limits,
+        websocket,
         log,
         drain_timeout,
         positions: std::mem::take(&mut decoder.positions),

@@ -1,9 +1,12 @@
 //! Stage 2: a client's connection.
 
 mod cancels;
+mod early;
 
 use std::net::SocketAddr;
 use std::time::Instant;
+
+pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;
 
@@ -26,6 +29,8 @@ pub(crate) struct Connection {
     /// Not closed before, so that the GOAWAY arrives, and what crossed it on the
     /// way is refused with a word that lets the client try elsewhere.
     pub(crate) lingers: Option<Instant>,
+    /// What was said of requests that have not come yet.
+    pub(crate) early: EarlyPriorities,
     /// Requests that the client gave up before their responses began.
     pub(crate) cancels: Cancels,
 }

@@ -17,10 +17,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::http::{Fields, Glimpse, LocalReply, RequestHead, ResponseHead};
+use crate::http::{Fields, Glimpse, LocalReply, Priority, RequestHead, ResponseHead};
 use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
+use crate::turns::Place;
 
 pub(crate) use patience::Awaits;
 pub(crate) use relay::{Turn, take_turn};
@@ -32,7 +33,7 @@ pub(crate) enum State {
     New,
     /// Every connection to this backend is full: waiting in its queue.
     Queued { backend: usize },
-    /// Waiting for this connection's handshake.
+    /// Waiting for this connection's handshake; an extended CONNECT also for the SETTINGS.
     Connecting { connection: Handle },
     /// The request's head waits for room in this connection's congestion window.
     Sending { connection: Handle },
@@ -74,8 +75,8 @@ pub(crate) struct Flow {
     pub(crate) finished: bool,
     /// The destination wants no more; the rest is not read.
     pub(crate) stopped: bool,
-    /// Stands in its destination's `ready` queue.
-    pub(crate) queued: bool,
+    /// Where it stands among its destination's `ready`, if it does.
+    pub(crate) queued: Option<Place>,
 }
 
 impl Flow {
@@ -98,6 +99,10 @@ pub(crate) enum Head {
 }
 
 impl Head {
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self, Head::Sent)
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         matches!(self, Head::Held(_))
     }
@@ -111,6 +116,10 @@ pub(crate) struct Exchange {
     pub(crate) downstream: Handle,
     pub(crate) stream: u64,
     pub(crate) client: SocketAddr,
+    /// How much the client wants the response.
+    pub(crate) priority: Priority,
+    /// The urgency at which quiche sends what it holds of the response.
+    pub(crate) leaves_at: u8,
     pub(crate) state: State,
     /// `None` if the head was refused.
     pub(crate) head: Option<RequestHead>,
@@ -123,6 +132,9 @@ pub(crate) struct Exchange {
     pub(crate) head_begun: bool,
     pub(crate) informational: u32,
     pub(crate) reply: Option<LocalReply>,
+    /// The backend accepted an extended CONNECT: bytes go both ways, and each way ends
+    /// by itself.
+    pub(crate) tunnel: bool,
     /// Index of the backend that counts this exchange as in flight.
     pub(crate) charged: Option<usize>,
     pub(crate) backend: Option<Arc<str>>,
@@ -161,6 +173,8 @@ impl Exchange {
             downstream,
             stream,
             client,
+            priority: Priority::default(),
+            leaves_at: Priority::default().urgency(),
             state: State::New,
             head: None,
             refused: None,
@@ -170,6 +184,7 @@ impl Exchange {
             head_begun: false,
             informational: 0,
             reply: None,
+            tunnel: false,
             charged: None,
             backend: None,
             attempts: 0,
@@ -189,6 +204,11 @@ impl Exchange {
 
     pub(crate) fn is_head_request(&self) -> bool {
         self.head.as_ref().is_some_and(RequestHead::is_head)
+    }
+
+    /// It is an extended CONNECT, whatever came of it.
+    pub(crate) fn asks_tunnel(&self) -> bool {
+        self.head.as_ref().is_some_and(|h| h.protocol().is_some())
     }
 
     /// The whole request could be sent again: nothing of its body was read.

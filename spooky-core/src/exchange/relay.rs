@@ -32,9 +32,11 @@ pub(crate) enum Turn {
     Gone,
 }
 
-/// Moves up to one turn's bytes of `flow` from `source` to `destination`.
+/// Moves up to `most` bytes, a turn's or what is left of it, of `flow` from `source`
+/// to `destination`.
 pub(crate) fn take_turn(
     flow: &mut Flow,
+    most: usize,
     (source, source_stream): (&mut Session, u64),
     (destination, destination_stream): (&mut Session, u64),
     scratch: &mut [u8],
@@ -51,8 +53,8 @@ pub(crate) fn take_turn(
         Err(turn) => return turn,
     };
     // In front of the payload there is room for the front of its frame.
-    let (front, most) = (limits::DATA_OVERHEAD, scratch.len() - limits::DATA_OVERHEAD);
-    let want = room.min(limits::TURN_BYTES).min(most);
+    let front = limits::DATA_OVERHEAD;
+    let want = room.min(most).min(scratch.len() - front);
     let len = match source.receive_body(source_stream, &mut scratch[front..front + want]) {
         Ok(len) => len,
         Err(StreamError::Blocked) => {

@@ -56,6 +56,11 @@ impl Connection {
         Ok(stream)
     }
 
+    /// Our control stream.
+    pub(crate) fn control(&self) -> u64 {
+        self.control
+    }
+
     /// The stream of the next request of ours.
     pub(crate) fn next_request(&self) -> u64 {
         self.next_request

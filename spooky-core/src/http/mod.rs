@@ -5,10 +5,12 @@ mod date;
 mod fields;
 mod forward;
 mod head;
+mod priority;
 mod reply;
 
 pub use fields::Fields;
 pub(crate) use forward::Forwarder;
 pub(crate) use head::{Bounds, HeadError, Refused, ResponseHead, Trailers, parse_trailers};
 pub use head::{Glimpse, RequestHead};
+pub(crate) use priority::Priority;
 pub(crate) use reply::{LocalReply, Signature};

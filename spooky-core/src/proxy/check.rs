@@ -126,9 +126,9 @@ impl Proxy {
                 held,
                 "a held head stands in line"
             );
-            if exchange.response.queued {
+            if let Some(place) = exchange.response.queued {
                 assert!(
-                    client.ready.contains(&id),
+                    client.ready.has(place, id),
                     "a response that is queued has a turn"
                 );
             }
@@ -142,11 +142,10 @@ impl Proxy {
             let sending = matches!(exchange.state, State::Sending { .. });
             let in_line = backend.is_some_and(|c| c.session.heads.contains(&id));
             assert_eq!(in_line, sending, "a request's head stands in line");
-            let has_turn = backend.is_some_and(|c| c.session.ready.contains(&id));
-            assert!(
-                !exchange.request.queued || has_turn,
-                "a request that is queued has a turn"
-            );
+            if let Some(place) = exchange.request.queued {
+                let has_turn = backend.is_some_and(|c| c.session.ready.has(place, id));
+                assert!(has_turn, "a request that is queued has a turn");
+            }
         }
         for handle in self.backends.handles() {
             let conn = self.backends.get(handle).expect("it was just listed");
@@ -156,8 +155,10 @@ impl Proxy {
                 conn.session.heads.iter().all(sends),
                 "who left stands in no line"
             );
-            let Phase::Handshake { waiting, .. } = &conn.phase else {
-                continue;
+            let waiting = match &conn.phase {
+                Phase::Handshake { waiting, .. } => waiting,
+                // For SETTINGS.
+                Phase::Open | Phase::Leaving => &conn.settling,
             };
             let state = State::Connecting { connection: handle };
             let waits = |h: &&Handle| self.exchanges.get(**h).is_some_and(|e| e.state == state);

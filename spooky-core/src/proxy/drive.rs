@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Proxy;
 use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
+use crate::http::Priority;
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
 use crate::observe::Reason;
@@ -206,9 +207,12 @@ impl Proxy {
             }
             (StreamEvent::End, None) => self.headless_end(handle, stream, now),
             (StreamEvent::Reset(code), None) => self.headless_reset(handle, stream, code, now),
-            // Nobody's business any more; or priorities, which are not looked at yet.
+            (StreamEvent::PriorityUpdate(value), _) => {
+                self.priority_update(handle, stream, &value);
+            }
+            // Nobody's business any more.
             (StreamEvent::Body, None) => {}
-            (StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway, _) => {}
+            (StreamEvent::Settings | StreamEvent::GoAway, _) => {}
         }
     }
 
@@ -253,16 +257,18 @@ impl Proxy {
             let Some(conn) = self.downstreams.get_mut(handle) else {
                 return;
             };
-            if !conn.session.heads.is_empty() {
+            let Some(turn) = conn.session.next_turn() else {
                 return;
-            }
-            let Some(id) = conn.session.ready.pop_front() else {
+            };
+            let id = turn.who;
+            self.leave_at(id, Some(turn.level));
+            let Some(conn) = self.downstreams.get_mut(handle) else {
                 return;
             };
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            exchange.response.queued = false;
+            exchange.response.queued = None;
             let State::Open { connection, stream } = exchange.state else {
                 continue;
             };
@@ -273,8 +279,9 @@ impl Proxy {
                 continue;
             };
             let moved = exchange.response.moved;
-            let turn = take_turn(
+            let came = take_turn(
                 &mut exchange.response,
+                turn.bytes,
                 (&mut source.session, stream),
                 (&mut conn.session, exchange.stream),
                 &mut self.scratch,
@@ -282,16 +289,17 @@ impl Proxy {
             if exchange.response.moved != moved {
                 exchange.progress = now;
             }
-            self.after_response_turn(id, connection, turn, now);
+            let written = (exchange.response.moved - moved) as usize;
+            let again = came == Turn::Again;
+            let again = again.then_some((exchange.stream, exchange.priority));
+            exchange.response.queued = conn.session.end_turn(turn, written, again);
+            self.after_response_turn(id, connection, came, now);
         }
     }
 
     fn after_response_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
         match turn {
-            Turn::Again => {
-                self.queue_response(id);
-                self.want_send(ConnectionRef::Backend(source));
-            }
+            Turn::Again => self.want_send(ConnectionRef::Backend(source)),
             // What follows the last byte read comes with another poll.
             Turn::SourceDry => self.want_drive(ConnectionRef::Backend(source)),
             Turn::Blocked => {}
@@ -321,6 +329,7 @@ impl Proxy {
             {
                 self.backend_event(handle, stream, event, now);
             }
+            self.settle_tunnels(handle, now);
             self.backend_writable(handle, now);
             self.send_waiting_heads(handle, now);
             self.turn_requests(handle, now);
@@ -397,16 +406,14 @@ impl Proxy {
             let Some(conn) = self.backends.get_mut(handle) else {
                 return;
             };
-            if !conn.session.heads.is_empty() {
-                return;
-            }
-            let Some(id) = conn.session.ready.pop_front() else {
+            let Some(turn) = conn.session.next_turn() else {
                 return;
             };
+            let id = turn.who;
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
-            exchange.request.queued = false;
+            exchange.request.queued = None;
             let State::Open { connection, stream } = exchange.state else {
                 continue;
             };
@@ -418,8 +425,9 @@ impl Proxy {
                 continue;
             };
             let moved = exchange.request.moved;
-            let turn = take_turn(
+            let came = take_turn(
                 &mut exchange.request,
+                turn.bytes,
                 (&mut source.session, exchange.stream),
                 (&mut conn.session, stream),
                 &mut self.scratch,
@@ -427,16 +435,16 @@ impl Proxy {
             if exchange.request.moved != moved {
                 exchange.progress = now;
             }
-            self.after_request_turn(id, downstream, turn, now);
+            let written = (exchange.request.moved - moved) as usize;
+            let again = (came == Turn::Again).then_some((stream, Priority::default()));
+            exchange.request.queued = conn.session.end_turn(turn, written, again);
+            self.after_request_turn(id, downstream, came, now);
         }
     }
 
     fn after_request_turn(&mut self, id: Handle, source: Handle, turn: Turn, now: Instant) {
         match turn {
-            Turn::Again => {
-                self.queue_request(id);
-                self.want_send(ConnectionRef::Downstream(source));
-            }
+            Turn::Again => self.want_send(ConnectionRef::Downstream(source)),
             Turn::SourceDry => {
                 self.rearm(id);
                 self.want_drive(ConnectionRef::Downstream(source));

@@ -28,6 +28,10 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
+        if exchange.tunnel && !exchange.request.finished && !exchange.request.stopped {
+            // The other way goes on, and ends by itself.
+            return;
+        }
         let outcome = exchange.natural_outcome();
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if !exchange.request.finished
@@ -167,16 +171,20 @@ impl Proxy {
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
             // RFC 9114 section 4.1.2: malformed requests "MUST be treated as a stream
-            // error of type H3_MESSAGE_ERROR".
+            // error of type H3_MESSAGE_ERROR". RFC 9220 section 3: what would be a TCP
+            // connection's reset is "a stream error of type H3_REQUEST_CANCELLED".
             let malformed = matches!(reason, Reason::BadRequest | Reason::RequestIncomplete);
             let stream_code = if malformed {
                 code::MESSAGE_ERROR
+            } else if exchange.tunnel {
+                code::REQUEST_CANCELLED
             } else {
                 code::INTERNAL_ERROR
             };
             self.reset_client(id, stream_code, now);
             return;
         }
+        exchange.tunnel = false;
         let to_head = exchange.is_head_request();
         let detail = exchange.detail.as_deref();
         exchange.reply = Some(self.forwarder.reply(reason, detail, to_head, wall));
@@ -273,8 +281,8 @@ impl Proxy {
         };
         let state = std::mem::replace(&mut exchange.state, State::New);
         let charged = exchange.charged.take();
-        // It may stand in the queue of a connection that it leaves.
-        exchange.request.queued = false;
+        // It may wait for a turn on the connection that it leaves.
+        let place = exchange.request.queued.take();
         let complete = exchange.request.finished && exchange.response.ended;
         match state {
             State::New | State::Replying => {}
@@ -297,10 +305,13 @@ impl Proxy {
                         .get(h)
                         .is_some_and(|e| e.state == State::Connecting { connection })
                 };
-                if let Some(conn) = self.backends.get_mut(connection)
-                    && let backend::Phase::Handshake { waiting, .. } = &mut conn.phase
-                {
-                    waiting.left(waits);
+                if let Some(conn) = self.backends.get_mut(connection) {
+                    match &mut conn.phase {
+                        backend::Phase::Handshake { waiting, .. } => waiting.left(waits),
+                        backend::Phase::Open | backend::Phase::Leaving => {
+                            conn.settling.left(waits);
+                        }
+                    }
                 }
             }
             State::Sending { connection } => {
@@ -311,6 +322,9 @@ impl Proxy {
             }
             State::Open { connection, stream } => {
                 if let Some(conn) = self.backends.get_mut(connection) {
+                    if let Some(place) = place {
+                        conn.session.ready.remove(place);
+                    }
                     if !complete {
                         conn.session.abort(stream, code::REQUEST_CANCELLED);
                     }
@@ -354,6 +368,9 @@ impl Proxy {
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
             client = conn.client;
             conn.session.heads.retain(|&h| h != id);
+            if let Some(place) = exchange.response.queued {
+                conn.session.ready.remove(place);
+            }
             conn.session.bury(exchange.stream);
         }
         self.want_drive(ConnectionRef::Downstream(exchange.downstream));
@@ -439,6 +456,7 @@ impl Proxy {
         let phase = std::mem::replace(&mut conn.phase, backend::Phase::Leaving);
         let open = conn.session.open();
         let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
+        let settling = std::mem::take(&mut conn.settling);
         self.shared.backends[backend].connections.sub();
         self.upstream.backends[backend].remove_connection(handle);
         if let backend::Phase::Handshake { waiting, .. } = phase {
@@ -470,6 +488,7 @@ impl Proxy {
             // Nothing of these was sent.
             self.restart_or_fail(id, Reason::BackendGone, None, now);
         }
+        self.settling_over(handle, settling, now);
         self.serve_queue(backend, now);
         self.want_send(ConnectionRef::Backend(handle));
     }
@@ -484,7 +503,8 @@ impl Proxy {
             .backends
             .get(connection)
             .is_some_and(|c| c.session.quic().local_error().is_none());
-        let more = |e: &Exchange| e.response.readable || e.response.ended;
+        // (A tunnel's other way may still be open when this one is finished.)
+        let more = |e: &Exchange| !e.response.finished && (e.response.readable || e.response.ended);
         readable && self.exchanges.get(id).is_some_and(more)
     }
 
@@ -515,6 +535,7 @@ impl Proxy {
             else {
                 return;
             };
+            self.leave_line(id);
             self.retry_or_fail(id, reason, detail.clone(), now);
         }
     }

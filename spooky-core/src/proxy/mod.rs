@@ -8,7 +8,9 @@
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
+//! | `priorities.rs` | how much a client wants each of its responses |
 //! | `response.rs` | from the backend's head to the client's stream |
+//! | `tunnels.rs` | what is different for extended CONNECT |
 //! | `ending.rs` | how exchanges and connections end |
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
@@ -18,10 +20,12 @@ mod drive;
 mod ending;
 mod headless;
 mod places;
+mod priorities;
 mod receive;
 mod request;
 mod response;
 mod timeouts;
+mod tunnels;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -134,10 +138,11 @@ impl std::fmt::Debug for QuicConfig {
 }
 
 impl QuicConfig {
-    fn new(quic: quiche::Config, limits: &config::Limits) -> Self {
+    /// With `tunnels`, extended CONNECT is offered (RFC 9220); only a server does.
+    fn new(quic: quiche::Config, limits: &config::Limits, tunnels: bool) -> Self {
         let h3 = h3::Config {
             bounds: limits.into(),
-            enable_connect_protocol: false,
+            enable_connect_protocol: tunnels,
         };
         QuicConfig { quic, h3 }
     }
@@ -170,8 +175,12 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(shared.id_key),
-            server: QuicConfig::new(setup.server_config().expect(built), limits),
-            client: QuicConfig::new(setup.client_config().expect(built), limits),
+            server: QuicConfig::new(
+                setup.server_config().expect(built),
+                limits,
+                setup.config().websocket,
+            ),
+            client: QuicConfig::new(setup.client_config().expect(built), limits, false),
             routes: Routes::default(),
             downstreams: Table::new(),
             backends: Table::new(),

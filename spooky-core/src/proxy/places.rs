@@ -215,6 +215,7 @@ impl Proxy {
             backend,
             phase,
             idle_since: now,
+            settling: Queue::default(),
         });
         let connection = ConnectionRef::Backend(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
@@ -259,6 +260,7 @@ impl Proxy {
             else {
                 break;
             };
+            self.leave_line(id);
             if self.backends.get(handle).is_some_and(|c| c.room(most) > 0) {
                 self.send_head(id, handle, now);
             } else {

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use super::tunnels::tunnel_refusal;
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{Bounds, Fields, HeadError, Refused, RequestHead, parse_trailers};
+use crate::http::{Bounds, Fields, HeadError, Priority, Refused, RequestHead, parse_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -17,6 +18,7 @@ impl Proxy {
         let Some((id, refused)) = self.open_exchange(downstream, stream, now) else {
             return;
         };
+        self.first_priority(id, &list);
         let parsed = RequestHead::parse(list, self.head_bounds());
         if refused {
             self.reject(id, parsed, now);
@@ -87,15 +89,23 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
+        let refusal = tunnel_refusal(&head, self.setup.config().websocket);
         let most = self.setup.config().limits.body_bytes;
-        exchange.request.most = (most > 0).then_some(most);
-        exchange.request.expected = head.content_length();
-        let short =
-            exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
-        let large = most > 0 && head.content_length().is_some_and(|length| length > most);
+        if head.protocol().is_none() {
+            // What passes through a tunnel is no body, and has no length.
+            exchange.request.most = (most > 0).then_some(most);
+            exchange.request.expected = head.content_length();
+        }
+        let expected = exchange.request.expected;
+        let short = exchange.request.ended && expected.is_some_and(|length| length > 0);
+        let large = most > 0 && expected.is_some_and(|length| length > most);
         let last = head.max_forwards() == Some(0);
         let is_trace = head.method() == b"TRACE";
         exchange.head = Some(head);
+        if let Some(detail) = refusal {
+            self.fail(id, Reason::ConnectRefused, Some(detail), now);
+            return;
+        }
         if short {
             self.request_wrong_length(id, now);
             return;
@@ -136,6 +146,12 @@ impl Proxy {
 
     /// Sends the request's head on `connection`, or lets it wait for room there.
     pub(super) fn send_head(&mut self, id: Handle, connection: Handle, now: Instant) {
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        if exchange.asks_tunnel() && !self.may_tunnel(id, connection, now) {
+            return;
+        }
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -290,6 +306,10 @@ impl Proxy {
     }
 
     pub(super) fn request_trailers(&mut self, id: Handle, list: Fields, now: Instant) {
+        if self.is_tunnel(id) {
+            self.fields_in_tunnel(id, true, now);
+            return;
+        }
         match parse_trailers(list, self.head_bounds()) {
             Ok(trailers) => {
                 if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -306,15 +326,16 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        let State::Open { connection, .. } = exchange.state else {
+        let State::Open { connection, stream } = exchange.state else {
             return;
         };
-        if exchange.request.queued || !exchange.request.has_work() {
+        if exchange.request.queued.is_some() || !exchange.request.has_work() {
             return;
         }
-        exchange.request.queued = true;
         if let Some(conn) = self.backends.get_mut(connection) {
-            conn.session.ready.push_back(id);
+            // Whose request it is, is none of the backend's business: plain rotation.
+            let place = conn.session.ready.push(id, stream, Priority::default());
+            exchange.request.queued = Some(place);
         }
         self.want_drive(ConnectionRef::Backend(connection));
     }
@@ -326,6 +347,7 @@ impl Proxy {
         };
         exchange.progress = now;
         self.rearm(id);
+        self.tunnel_way_ended(id, now);
     }
 
     /// The backend wants no more of the request (RFC 9114 section 4.1): the
@@ -339,11 +361,17 @@ impl Proxy {
         }
         exchange.progress = now;
         let (downstream, stream) = (exchange.downstream, exchange.stream);
+        let code = if exchange.tunnel {
+            code::REQUEST_CANCELLED
+        } else {
+            code::NO_ERROR
+        };
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.stop(stream, code::NO_ERROR);
+            conn.session.stop(stream, code);
         }
         self.rearm(id);
         self.want_send(ConnectionRef::Downstream(downstream));
+        self.tunnel_way_ended(id, now);
     }
 
     /// The request's stream at the backend is of no more use; the response's end

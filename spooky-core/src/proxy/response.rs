@@ -14,6 +14,10 @@ use crate::session::StreamError;
 impl Proxy {
     /// A HEADERS frame of the backend: informational, final, or trailers.
     pub(super) fn response_headers(&mut self, id: Handle, list: Fields, now: Instant) {
+        if self.is_tunnel(id) {
+            self.fields_in_tunnel(id, false, now);
+            return;
+        }
         let bounds = self.head_bounds();
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
@@ -87,7 +91,7 @@ impl Proxy {
         }
     }
 
-    fn final_head(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
+    fn final_head(&mut self, id: Handle, head: ResponseHead, now: Instant) {
         let wall = self.wall(now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
@@ -95,7 +99,13 @@ impl Proxy {
         let State::Open { connection, stream } = exchange.state else {
             return;
         };
-        exchange.response.expected = head.body_length(exchange.is_head_request());
+        let mut head = if exchange.asks_tunnel() && (200..300).contains(&head.status) {
+            exchange.tunnel = true;
+            head.of_tunnel()
+        } else {
+            exchange.response.expected = head.body_length(exchange.is_head_request());
+            head
+        };
         exchange.response.ended = self
             .backends
             .get(connection)
@@ -103,8 +113,12 @@ impl Proxy {
         let short =
             exchange.response.ended && exchange.response.expected.is_some_and(|length| length > 0);
         self.forwarder.response(&mut head, wall);
-        exchange.response_head = Head::Held(head);
         let downstream = exchange.downstream;
+        self.backend_priority(id, &head.fields);
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
+        exchange.response_head = Head::Held(head);
         self.set_deadline(id, None);
         if short {
             self.response_wrong_length(id, now);
@@ -211,6 +225,10 @@ impl Proxy {
         exchange.head_begun = true;
         exchange.response_head = Head::Sent;
         let downstream = exchange.downstream;
+        self.leave_at(id, None);
+        let Some(exchange) = self.exchanges.get_mut(id) else {
+            return;
+        };
         let done = exchange.response.finished || exchange.reply.is_some();
         if let Some(reply) = &exchange.reply {
             exchange.response.moved = reply.body.len() as u64;
@@ -264,13 +282,15 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        if exchange.response.queued || !exchange.response.has_work() || exchange.status.is_none() {
+        let waits = exchange.response.queued.is_some();
+        if waits || !exchange.response.has_work() || exchange.status.is_none() {
             return;
         }
-        exchange.response.queued = true;
         let downstream = exchange.downstream;
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            conn.session.ready.push_back(id);
+            let ready = &mut conn.session.ready;
+            let place = ready.push(id, exchange.stream, exchange.priority);
+            exchange.response.queued = Some(place);
         }
         self.want_drive(ConnectionRef::Downstream(downstream));
     }

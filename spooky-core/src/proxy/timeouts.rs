@@ -129,7 +129,8 @@ impl Proxy {
                     self.give_up(id, Reason::IdleTimeout, who, now);
                 }
             }
-            State::New | State::Connecting { .. } => {}
+            State::Connecting { .. } => self.settling_timeout(id, now),
+            State::New => {}
         }
     }
 

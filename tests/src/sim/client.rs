@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use quiche::h3::{self, Header, NameValue};
 
 use super::ledger::End;
-use super::plan::{ClientPlan, RequestPlan};
+use super::plan::{ClientPlan, Method, RequestPlan};
 use super::quic::{self, Endpoint, ID, NAME, Pattern, Settings};
 use super::rng::Rng;
 use super::scheduler::Cx;
@@ -56,7 +56,8 @@ struct Active {
     received: u64,
     /// There may be bytes to read.
     readable: bool,
-    /// Its response ended clean once all is read.
+    /// The response of a tunnel has ended; the upload goes on.
+    half: bool,
     cancel_at: Option<Instant>,
 }
 
@@ -249,6 +250,7 @@ impl Client {
                 status: None,
                 received: 0,
                 readable: false,
+                half: false,
                 cancel_at: plan.cancelled.map(|after| now + after),
             };
             self.active.insert(stream, active);
@@ -276,10 +278,15 @@ impl Client {
                 h3::Event::Finished => {
                     let end = active.end();
                     cx.ledger().ended(active.key, end);
-                    self.active.remove(&stream);
+                    active.half = active.is_tunnel() && !active.upload_over;
+                    if !active.half {
+                        self.active.remove(&stream);
+                    }
                 }
                 h3::Event::Reset(code) => {
-                    cx.ledger().ended(active.key, End::Reset(code));
+                    if !active.half {
+                        cx.ledger().ended(active.key, End::Reset(code));
+                    }
                     self.active.remove(&stream);
                 }
                 h3::Event::PriorityUpdate | h3::Event::GoAway => {}
@@ -338,7 +345,9 @@ impl Client {
                 return true;
             }
             end.abort(stream, quic::REQUEST_CANCELLED);
-            cx.ledger().ended(active.key, End::Cancelled);
+            if !active.half {
+                cx.ledger().ended(active.key, End::Cancelled);
+            }
             false
         });
     }
@@ -374,11 +383,15 @@ impl Client {
                 }
             }
         }
+        self.active
+            .retain(|_, active| !(active.half && active.upload_over));
     }
 
     fn lose_requests(&mut self, cx: &mut Cx<'_>) {
         for (_, active) in std::mem::take(&mut self.active) {
-            cx.ledger().ended(active.key, End::Gone);
+            if !active.half {
+                cx.ledger().ended(active.key, End::Gone);
+            }
         }
     }
 
@@ -424,6 +437,11 @@ impl Active {
         }
     }
 
+    /// The backend accepted the tunnel.
+    fn is_tunnel(&self) -> bool {
+        self.plan.method == Method::Connect && self.status == Some((200, false))
+    }
+
     fn end(&self) -> End {
         let (status, local) = self.status.expect("a response begins with a head");
         End::Answered {
@@ -451,9 +469,15 @@ fn head(key: usize, plan: &RequestPlan) -> Vec<Header> {
         Header::new(b":authority", NAME.as_bytes()),
         Header::new(b":path", path.as_bytes()),
     ];
-    if plan.announced && plan.upload > 0 {
+    if plan.method == Method::Connect {
+        fields.push(Header::new(b":protocol", b"websocket"));
+    }
+    if plan.announced && plan.upload > 0 && plan.method != Method::Connect {
         let len = plan.upload.to_string();
         fields.push(Header::new(b"content-length", len.as_bytes()));
+    }
+    if let Some(priority) = &plan.priority {
+        fields.push(Header::new(b"priority", priority.as_bytes()));
     }
     if plan.padding > 0 {
         let padding = vec![b'p'; plan.padding as usize];

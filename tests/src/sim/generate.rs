@@ -126,10 +126,16 @@ fn client(dice: &mut dyn Dice, size: &Size, until: Duration, misbehaves: bool) -
 }
 
 fn request(dice: &mut dyn Dice, size: &Size, at: Duration, misbehaves: bool) -> RequestPlan {
-    let method = [Method::Get, Method::Head, Method::Put, Method::Post];
-    let method = method[dice.weighted(&[50, 5, 15, 30])];
+    let method = [
+        Method::Get,
+        Method::Head,
+        Method::Put,
+        Method::Post,
+        Method::Connect,
+    ];
+    let method = method[dice.weighted(&[45, 5, 15, 30, 5])];
     let uploads = match method {
-        Method::Put | Method::Post => dice.percent(90),
+        Method::Put | Method::Post | Method::Connect => dice.percent(90),
         Method::Get | Method::Head => dice.percent(3),
     };
     RequestPlan {
@@ -144,6 +150,11 @@ fn request(dice: &mut dyn Dice, size: &Size, at: Duration, misbehaves: bool) -> 
         }),
         download: bytes(dice, size),
         asks: behaviour(dice, misbehaves),
+        priority: dice.percent(25).then(|| {
+            let urgency = dice.below(9);
+            let incremental = ["", ", i", ", i=?0"][dice.below(3) as usize];
+            format!("u={urgency}{incremental}")
+        }),
     }
 }
 

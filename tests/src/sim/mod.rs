@@ -66,6 +66,6 @@ pub use plan::{
 pub use rng::{Dice, Rng};
 pub use run::Report;
 pub use shrink::{Shrunk, shrink};
-pub use story::{Load, Story, get, post};
+pub use story::{Load, Story, get, post, tunnel};
 pub use told::Told;
 pub use trace::{Party, TraceHash};

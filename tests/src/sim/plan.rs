@@ -78,6 +78,9 @@ pub struct RequestPlan {
     pub stalls: bool,
     /// Bytes of an extra field in its head.
     pub padding: u32,
+    /// Its `priority` field, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
     /// After how long it is given up.
     pub cancelled: Option<Duration>,
     /// Bytes of the response's body.
@@ -108,8 +111,15 @@ impl RequestPlan {
                 | Behaviour::CloseMidway
                 | Behaviour::Trailers
         );
+        // A tunnel has no length to lie about, and no trailers.
+        let needs_length = matches!(
+            self.asks,
+            Behaviour::TooShort | Behaviour::TooLong | Behaviour::Trailers
+        );
         if needs_body && !self.method.has_answer() {
             Behaviour::Answer
+        } else if needs_length && self.method == Method::Connect {
+            Behaviour::Early
         } else {
             self.asks
         }
@@ -141,6 +151,8 @@ pub enum Method {
     Put,
     /// Neither.
     Post,
+    /// Extended CONNECT: a tunnel, whose ways end by themselves.
+    Connect,
 }
 
 impl Method {
@@ -151,6 +163,7 @@ impl Method {
             Method::Head => "HEAD",
             Method::Put => "PUT",
             Method::Post => "POST",
+            Method::Connect => "CONNECT",
         }
     }
 
@@ -158,14 +171,14 @@ impl Method {
     pub fn is_idempotent(self) -> bool {
         match self {
             Method::Get | Method::Head | Method::Put => true,
-            Method::Post => false,
+            Method::Post | Method::Connect => false,
         }
     }
 
     /// Whether the response has a body.
     pub fn has_answer(self) -> bool {
         match self {
-            Method::Get | Method::Put | Method::Post => true,
+            Method::Get | Method::Put | Method::Post | Method::Connect => true,
             Method::Head => false,
         }
     }

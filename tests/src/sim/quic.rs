@@ -139,7 +139,8 @@ impl Endpoint {
     /// Both layers, once the handshake is done.
     pub(crate) fn http(&mut self) -> Option<(&mut h3::Connection, &mut quiche::Connection)> {
         if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
-            let config = h3::Config::new().expect("quiche's own defaults are legal");
+            let mut config = h3::Config::new().expect("quiche's own defaults are legal");
+            config.enable_extended_connect(self.quic.is_server());
             self.h3 = h3::Connection::with_transport(&mut self.quic, &config).ok();
         }
         let h3 = self.h3.as_mut()?;

@@ -31,6 +31,8 @@ pub struct Load {
     request: RequestPlan,
     times: u32,
     every: Duration,
+    /// What the same client asks for besides.
+    others: Vec<Load>,
 }
 
 /// A GET that is answered with so many bytes.
@@ -43,6 +45,12 @@ pub fn post(upload: u64) -> Load {
     request(Method::Post, upload, upload)
 }
 
+/// A tunnel through which so many bytes go either way. The backend begins at once, and
+/// each side ends its way when its bytes are sent.
+pub fn tunnel(up: u64, down: u64) -> Load {
+    request(Method::Connect, up, down).asks(Behaviour::Early)
+}
+
 fn request(method: Method, upload: u64, download: u64) -> Load {
     Load {
         request: RequestPlan {
@@ -52,12 +60,14 @@ fn request(method: Method, upload: u64, download: u64) -> Load {
             announced: true,
             stalls: false,
             padding: 0,
+            priority: None,
             cancelled: None,
             download,
             asks: Behaviour::Answer,
         },
         times: 1,
         every: Duration::ZERO,
+        others: Vec::new(),
     }
 }
 
@@ -66,6 +76,20 @@ impl Load {
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = times;
+        self
+    }
+
+    /// Not before the client's start but so long after it.
+    #[must_use]
+    pub fn after(mut self, at: Duration) -> Self {
+        self.request.at = at;
+        self
+    }
+
+    /// The same client asks for this as well.
+    #[must_use]
+    pub fn and(mut self, other: Load) -> Self {
+        self.others.push(other);
         self
     }
 
@@ -90,6 +114,13 @@ impl Load {
         self
     }
 
+    /// Each says how much it is wanted.
+    #[must_use]
+    pub fn priority(mut self, value: &str) -> Self {
+        self.request.priority = Some(value.to_owned());
+        self
+    }
+
     /// The client sends half of each body and then nothing.
     #[must_use]
     pub fn stalls(mut self) -> Self {
@@ -104,11 +135,16 @@ impl Load {
         self
     }
 
-    fn plan(&self) -> impl Iterator<Item = RequestPlan> {
-        (0..self.times).map(|n| RequestPlan {
-            at: self.every * n,
+    /// In order of their times.
+    fn plan(&self) -> Vec<RequestPlan> {
+        let own = (0..self.times).map(|n| RequestPlan {
+            at: self.request.at + self.every * n,
             ..self.request.clone()
-        })
+        });
+        let mut plan: Vec<RequestPlan> = own.collect();
+        plan.extend(self.others.iter().flat_map(Load::plan));
+        plan.sort_by_key(|request| request.at);
+        plan
     }
 }
 
@@ -284,7 +320,7 @@ impl Story {
         };
         let clients = (0..count).map(|n| ClientPlan {
             start: client.start + apart * n,
-            requests: load.plan().collect(),
+            requests: load.plan(),
             ..client.clone()
         });
         clients.collect()

@@ -13,12 +13,14 @@ mod goaway;
 mod limits;
 mod partition;
 mod patience;
+mod priorities;
 mod queue;
 mod rejected;
 mod rough_network;
 mod silent;
 mod slow_reader;
 mod travel;
+mod tunnels;
 
 use std::time::Duration;
 

@@ -62,6 +62,15 @@ fn flags_are_on_and_off() {
         let config = accepted(&format!("backend_tls: {{ verify: {word} }}\n"));
         assert_eq!(config.upstream.backend_tls.verify, value);
     }
+    assert!(accepted("").websocket);
+    assert!(!accepted("websocket: off\n").websocket);
+    assert_eq!(
+        refused("websocket: ws\n"),
+        [
+            "5:12: websocket: expected on or off (true and false are the same), \
+             found 'ws'"
+        ]
+    );
     for wrong in ["yes", "1", "ON", "of"] {
         assert_eq!(
             refused(&format!("backend_tls: {{ verify: {wrong} }}\n")),

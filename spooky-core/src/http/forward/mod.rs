@@ -80,6 +80,9 @@ impl Forwarder {
         self.lists.clear();
         self.out.clear();
         self.out.push(b":method", head.method());
+        if let Some(protocol) = head.protocol() {
+            self.out.push(b":protocol", protocol);
+        }
         self.out.push(b":scheme", b"https");
         self.out.push(b":authority", head.authority());
         self.out.push(b":path", head.path());

@@ -35,7 +35,7 @@ pub(crate) enum HeadError {
     TooMany(usize),
     /// Breaks a rule; the text says which.
     Malformed(&'static str),
-    /// CONNECT, which this listener does not offer.
+    /// CONNECT without `:protocol`, which this listener does not offer.
     Connect,
 }
 

@@ -25,6 +25,8 @@ struct Places {
     method: usize,
     path: usize,
     authority: usize,
+    /// `:protocol`, of an extended CONNECT.
+    protocol: Option<usize>,
     content_length: Option<u64>,
     max_forwards: Option<u64>,
 }
@@ -54,6 +56,11 @@ impl RequestHead {
     /// `:authority`, or else `host`. Never empty.
     pub fn authority(&self) -> &[u8] {
         self.fields.get(self.places.authority).1
+    }
+
+    /// What an extended CONNECT (RFC 9220) asks for, a token; `None` of any other request.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        self.places.protocol.map(|index| self.fields.get(index).1)
     }
 
     /// All fields in order, pseudo-header fields first.
@@ -89,9 +96,7 @@ fn check(fields: &Fields, bounds: Bounds) -> Result<Places, HeadError> {
     if !is_token(name) {
         return malformed(":method is not a token");
     }
-    if name == b"CONNECT" {
-        return Err(HeadError::Connect);
-    }
+    check_protocol(name, found.protocol.map(|index| fields.get(index).1))?;
     check_scheme(found.scheme.map(|index| fields.get(index).1))?;
     let Some(path) = found.path else {
         return malformed("no :path");
@@ -106,6 +111,7 @@ fn check(fields: &Fields, bounds: Bounds) -> Result<Places, HeadError> {
         method,
         path,
         authority,
+        protocol: found.protocol,
         content_length: found.content_length,
         max_forwards: max_forwards(name, fields, &found)?,
     })
@@ -118,6 +124,7 @@ struct Found {
     scheme: Option<usize>,
     authority: Option<usize>,
     path: Option<usize>,
+    protocol: Option<usize>,
     host: Option<usize>,
     content_length: Option<u64>,
     /// Number of `max-forwards` fields, and where the last one stands.
@@ -131,6 +138,7 @@ impl Section for Found {
             b":scheme" => &mut self.scheme,
             b":authority" => &mut self.authority,
             b":path" => &mut self.path,
+            b":protocol" => &mut self.protocol,
             // RFC 9114 section 4.3: "Endpoints MUST treat a request or response that
             // contains undefined or invalid pseudo-header fields as malformed."
             _ => return malformed("unknown pseudo-header field"),
@@ -150,6 +158,18 @@ impl Section for Found {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// RFC 9220 section 3: an extended CONNECT has `:protocol`, and then also `:scheme` and
+/// `:path`, as other requests do. RFC 8441 section 4: the new pseudo-header field is
+/// of CONNECT alone.
+fn check_protocol(method: &[u8], protocol: Option<&[u8]>) -> Result<(), HeadError> {
+    match (protocol, method == b"CONNECT") {
+        (None, true) => Err(HeadError::Connect),
+        (Some(_), false) => malformed(":protocol without CONNECT"),
+        (Some(protocol), true) if !is_token(protocol) => malformed(":protocol is not a token"),
+        (Some(_), true) | (None, false) => Ok(()),
     }
 }
 

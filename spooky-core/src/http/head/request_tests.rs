@@ -217,6 +217,29 @@ fn max_forwards_counts_for_trace_and_options_alone() {
 }
 
 #[test]
+fn an_extended_connect_says_what_it_asks_for() {
+    let asks = |method: &'static str, protocol: &'static str| {
+        let mut list = GET.to_vec();
+        list[0].1 = method;
+        list.insert(1, (":protocol", protocol));
+        list
+    };
+    let head = parse(&asks("CONNECT", "websocket")).expect("RFC 9220 3");
+    assert_eq!(head.protocol(), Some(&b"websocket"[..]));
+    assert_eq!(head.path(), b"/x?y=1");
+    assert_eq!(parse(GET).expect("legal").protocol(), None);
+    refused("RFC 8441 4", &asks("GET", "websocket"), "without CONNECT");
+    refused("RFC 8441 4", &asks("CONNECT", ""), "token");
+    refused("RFC 8441 4", &asks("CONNECT", "a b"), "token");
+    for (missing, words) in [(1, ":scheme"), (2, ":authority"), (3, ":path")] {
+        let mut list = GET.to_vec();
+        list[0].1 = "CONNECT";
+        list[missing] = (":protocol", "websocket");
+        refused("RFC 9220 3", &list, words);
+    }
+}
+
+#[test]
 fn the_limit_counts_as_the_rfc_does() {
     let list: Fields = GET.iter().copied().collect();
     let size = list.section_bytes();

@@ -35,6 +35,17 @@ impl ResponseHead {
         })
     }
 
+    /// The head of a tunnel that was accepted. RFC 9110 section 9.3.6: "A server MUST
+    /// NOT send any Transfer-Encoding or Content-Length header fields in a 2xx
+    /// (Successful) response to CONNECT. A client MUST ignore any Content-Length".
+    pub(crate) fn of_tunnel(mut self) -> Self {
+        if self.content_length.take().is_some() {
+            let length = |name: &[u8]| name == b"content-length";
+            self.fields = self.fields.iter().filter(|(n, _)| !length(n)).collect();
+        }
+        self
+    }
+
     pub(crate) fn is_informational(&self) -> bool {
         self.status < 200
     }
