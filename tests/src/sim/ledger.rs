@@ -315,7 +315,10 @@ impl Ledger {
                 continue;
             };
             let agree = match end {
-                End::Answered { local: false, .. } => record.outcome == Outcome::Complete,
+                // A tunnel's other way may have been cut off after this one had ended.
+                End::Answered { local: false, .. } => {
+                    record.outcome == Outcome::Complete || entry.plan.method == Method::Connect
+                }
                 End::Answered {
                     local: true,
                     status,
