@@ -64,7 +64,8 @@ impl Exchange {
             Awaits::BackendRoom
         } else if begun {
             Awaits::Response
-        } else if sends && !self.awaits_continue() {
+        } else if sends && !self.awaits_continue() && !self.asks_tunnel() {
+            // (Who asks for a tunnel says nothing before it is there.)
             Awaits::Request
         } else {
             Awaits::Head

@@ -11,7 +11,7 @@ use spooky_core::observe::{Outcome, Reason, Record};
 
 use spooky_core::config::Config;
 
-use super::plan::{RequestPlan, Scenario};
+use super::plan::{Method, RequestPlan, Scenario};
 use super::world;
 
 /// How a request ended for its client.
@@ -109,7 +109,9 @@ impl Entry {
     /// What the configuration promises of any request.
     fn check_limits(&self, key: usize, record: &Recorded, config: &Config) {
         let limits = &config.limits;
-        if limits.body_bytes > 0 && self.plan.upload > limits.body_bytes {
+        // What passes through a tunnel is no body.
+        let bounded = limits.body_bytes > 0 && self.plan.method != Method::Connect;
+        if bounded && self.plan.upload > limits.body_bytes {
             assert!(!self.whole, "request {key} is too large, and came whole");
             assert!(
                 !self.plan.announced || self.arrivals.is_empty(),
@@ -313,7 +315,10 @@ impl Ledger {
                 continue;
             };
             let agree = match end {
-                End::Answered { local: false, .. } => record.outcome == Outcome::Complete,
+                // A tunnel's other way may have been cut off after this one had ended.
+                End::Answered { local: false, .. } => {
+                    record.outcome == Outcome::Complete || entry.plan.method == Method::Connect
+                }
                 End::Answered {
                     local: true,
                     status,
