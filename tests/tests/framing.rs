@@ -103,6 +103,26 @@ fn a_stream_that_is_reset_before_its_head_is_whole_leaves_a_record() {
     lives(&mut rig);
 }
 
+/// They cost as little as requests that are cancelled whole, and count as such.
+#[test]
+fn streams_that_are_reset_before_their_heads_are_bounded_too() {
+    let mut rig = Rig::new(Options {
+        config: "limits: { resets_per_connection: 1 }\n",
+        ..Options::default()
+    });
+    for n in 0..2 {
+        assert_eq!(closed_with(&rig), None);
+        raw(&mut rig, LONE + 4 * n, b"\x01", false);
+        rig.settle();
+        let quic = &mut rig.client.quic;
+        quic.stream_shutdown(LONE + 4 * n, quiche::Shutdown::Write, 0x10c)
+            .expect("it is open");
+        rig.settle();
+    }
+    assert_eq!(closed_with(&rig), Some(0x107), "H3_EXCESSIVE_LOAD");
+    assert_eq!(rig.proxy.snapshot().counters.connections_reset_floods, 1);
+}
+
 #[test]
 fn a_head_that_comes_too_slowly_is_given_up_and_others_go_on() {
     let config = "limits: { request_header_timeout: 2s }\n";
