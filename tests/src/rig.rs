@@ -18,6 +18,8 @@ use spooky_core::observe::Record;
 use spooky_core::pump::{Io, Pump, Sent};
 use spooky_core::{Material, Params, Proxy, Setup, Shared};
 
+use crate::raw::{Raw, Received};
+
 /// Longest datagram that a peer sends.
 const DATAGRAM: usize = 1350;
 /// Length of the peers' connection ids, like the proxy's.
@@ -33,6 +35,11 @@ pub struct Options {
     pub client: fn(&mut quiche::Config),
     /// Changes the backends' QUIC settings.
     pub backend: fn(&mut quiche::Config),
+    /// What the client's control stream begins with; its HTTP/3 is then the test's
+    /// own, and it has [`Peer::raw`] in place of [`Peer::h3`].
+    pub raw_client: Option<&'static [u8]>,
+    /// The same for all backends.
+    pub raw_backend: Option<&'static [u8]>,
 }
 
 impl Default for Options {
@@ -42,6 +49,8 @@ impl Default for Options {
             backends: 1,
             client: |_| {},
             backend: |_| {},
+            raw_client: None,
+            raw_backend: None,
         }
     }
 }
@@ -59,6 +68,7 @@ pub struct Rig {
     pub deaf: bool,
     pump: Pump,
     server: quiche::Config,
+    raw_backend: Option<&'static [u8]>,
     next_id: u8,
     /// How far the proxy's own clock is ahead.
     ahead: Duration,
@@ -91,15 +101,18 @@ impl Rig {
             &mut client,
         )
         .expect("a client");
+        let mut client = Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]);
+        client.raw = options.raw_client.map(Raw::new);
         Rig {
             proxy: proxy(&options, cert, key),
-            client: Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]),
+            client,
             connections: Vec::new(),
             records: Vec::new(),
             drained: false,
             deaf: false,
             pump: Pump::new(),
             server,
+            raw_backend: options.raw_backend,
             next_id: 0,
             ahead: Duration::ZERO,
         }
@@ -268,6 +281,7 @@ impl Rig {
         let quic =
             quiche::accept(&scid, None, to, backend_socket(), &mut self.server).expect("a backend");
         let mut peer = Peer::new(quic, to, backend_socket(), &id, &dcid);
+        peer.raw = self.raw_backend.map(Raw::new);
         peer.receive(data);
         let backend = (0..)
             .find(|&index| backend_address(index) == to)
@@ -280,6 +294,8 @@ impl Rig {
 pub struct Peer {
     pub quic: quiche::Connection,
     pub h3: Option<h3::Connection>,
+    /// What came, where the test itself speaks HTTP/3.
+    pub raw: Option<Raw>,
     /// What HTTP/3 told, oldest first.
     pub events: VecDeque<(u64, h3::Event)>,
     local: SocketAddr,
@@ -298,6 +314,7 @@ impl Peer {
         Peer {
             quic,
             h3: None,
+            raw: None,
             events: VecDeque::new(),
             local,
             remote,
@@ -327,6 +344,31 @@ impl Peer {
     pub fn write(&mut self, stream: u64, bytes: &[u8], fin: bool) -> usize {
         let (h3, quic) = self.http();
         h3.send_body(quic, stream, bytes, fin).unwrap_or(0)
+    }
+
+    /// Puts bytes on a stream as they are, and says how many it took: none where the
+    /// stream or the connection is over.
+    pub fn put(&mut self, stream: u64, bytes: &[u8], fin: bool) -> usize {
+        self.quic.stream_send(stream, bytes, fin).unwrap_or(0)
+    }
+
+    /// What came on a stream, where the test itself speaks HTTP/3.
+    pub fn on(&self, stream: u64) -> Received {
+        self.raw.as_ref().expect("a raw peer").on(stream)
+    }
+
+    /// The code with which the other side wants no more of a stream.
+    pub fn stop_code(&mut self, stream: u64) -> Option<u64> {
+        match self.quic.stream_capacity(stream) {
+            Err(quiche::Error::StreamStopped(code)) => Some(code),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The code of HTTP/3 with which the other side closed the connection.
+    pub fn close_code(&self) -> Option<u64> {
+        let error = self.quic.peer_error().filter(|error| error.is_app);
+        error.map(|error| error.error_code)
     }
 
     /// Whether the stream ended clean.
@@ -400,6 +442,10 @@ impl Peer {
                 to: self.local,
             },
         );
+        if let Some(raw) = self.raw.as_mut() {
+            raw.work(&mut self.quic);
+            return;
+        }
         if self.h3.is_none() && self.quic.is_established() && !self.quic.is_draining() {
             let config = h3::Config::new().expect("quiche's own defaults are legal");
             self.h3 = Some(
