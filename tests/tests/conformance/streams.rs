@@ -1,0 +1,690 @@
+//! Control and other unidirectional streams, of clients and of backends.
+
+use spooky_tests::raw::{Raw, code, frame, kind, lying, qpack, settings, uni, varint};
+use spooky_tests::rig::{Options, Peer, Rig};
+
+use crate::row::{self, Pieces, Stream, get, headers, holds, same};
+
+/// Which side misbehaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Backend,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Not,
+    Fin,
+    Reset,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    name: String,
+    rule: &'static str,
+    sides: &'static [Side],
+    /// Streams in the order in which they are opened, type and all.
+    streams: Vec<(Vec<u8>, Ends)>,
+    /// The code that closes the connection, if one does.
+    closed: Option<u64>,
+}
+
+const BOTH: &[Side] = &[Side::Client, Side::Backend];
+const CLIENT: &[Side] = &[Side::Client];
+const BACKEND: &[Side] = &[Side::Backend];
+
+/// A control stream that carries this behind its type.
+fn control(bytes: &[u8]) -> Vec<u8> {
+    [&varint(uni::CONTROL)[..], bytes].concat()
+}
+
+/// A good control stream that goes on with this.
+fn behind(bytes: &[u8]) -> Vec<u8> {
+    control(&[&settings(&[])[..], bytes].concat())
+}
+
+fn row(
+    name: &str,
+    rule: &'static str,
+    sides: &'static [Side],
+    bytes: Vec<u8>,
+    closed: Option<u64>,
+) -> Row {
+    Row {
+        name: name.to_owned(),
+        rule,
+        sides,
+        streams: vec![(bytes, Ends::Not)],
+        closed,
+    }
+}
+
+impl Row {
+    fn and(mut self, bytes: Vec<u8>, ends: Ends) -> Row {
+        self.streams.push((bytes, ends));
+        self
+    }
+
+    fn ends(mut self, ends: Ends) -> Row {
+        self.streams[0].1 = ends;
+        self
+    }
+}
+
+fn check(rows: &[Row]) {
+    let both: Vec<(&Row, Side)> = rows
+        .iter()
+        .flat_map(|row| row.sides.iter().map(move |&side| (row, side)))
+        .collect();
+    row::all(
+        &both,
+        |(row, side)| format!("{} of the {side:?} [{}]", row.name, row.rule),
+        |_| vec![Pieces::One, Pieces::Bytes],
+        |(row, side), pieces| run(row, *side, pieces),
+    );
+}
+
+fn run(row: &Row, side: Side, pieces: Pieces) -> Result<(), String> {
+    let raw = |this| Some(if side == this { &[][..] } else { Raw::PLAIN });
+    let mut rig = Rig::new(Options {
+        raw_client: raw(Side::Client),
+        raw_backend: raw(Side::Backend),
+        ..Options::default()
+    });
+    if side == Side::Backend {
+        // A connection to a backend is made for a request.
+        rig.client.put(0, &headers(&get(&[])), true);
+        rig.settle();
+    }
+    let (first, peer): (u64, fn(&mut Rig) -> &mut Peer) = match side {
+        Side::Client => (2, row::client),
+        Side::Backend => (3, row::backend),
+    };
+    for (at, (bytes, ends)) in row.streams.iter().enumerate() {
+        let id = first + 4 * at as u64;
+        let stream = Stream {
+            bytes: bytes.clone(),
+            fin: *ends == Ends::Fin,
+        };
+        for (part, fin) in stream.cut(pieces) {
+            row::pour(&mut rig, peer, id, part, fin);
+        }
+        if *ends == Ends::Reset {
+            let shut = peer(&mut rig)
+                .quic
+                .stream_shutdown(id, quiche::Shutdown::Write, 0);
+            holds(&format!("{shut:?}"), shut.is_ok() || row.closed.is_some())?;
+            rig.settle();
+        }
+    }
+    let code = peer(&mut rig).close_code();
+    same("closed with", &code, &row.closed)?;
+    if row.closed.is_some() && side == Side::Client {
+        return Ok(());
+    }
+    same(
+        "the client was closed with",
+        &rig.client.close_code(),
+        &None,
+    )?;
+    if side == Side::Backend && row.closed.is_none() {
+        return answered(&mut rig, 0);
+    }
+    if side == Side::Client {
+        return crate::asking::lives_on(&mut rig);
+    }
+    Ok(())
+}
+
+/// The backend answers what it was asked first, and the client gets it.
+fn answered(rig: &mut Rig, stream: u64) -> Result<(), String> {
+    let bytes = headers(&row::list(&[(":status", "204")]));
+    rig.connections[0].1.put(stream, &bytes, true);
+    rig.settle();
+    let statuses = spooky_tests::raw::Message::read(&rig.client.on(stream).bytes).statuses();
+    same("status", &statuses, &vec!["204".to_owned()])
+}
+
+#[test]
+fn settings_come_first_and_once() {
+    let missing = Some(code::MISSING_SETTINGS);
+    let unexpected = Some(code::FRAME_UNEXPECTED);
+    let rule = "RFC 9114 6.2.1";
+    check(&[
+        row("empty SETTINGS", rule, BOTH, behind(b""), None),
+        row(
+            "GOAWAY first",
+            rule,
+            BOTH,
+            control(&frame(kind::GOAWAY, &[0])),
+            missing,
+        ),
+        row(
+            "an unknown frame first",
+            rule,
+            BOTH,
+            control(&frame(kind::GREASE, b"x")),
+            missing,
+        ),
+        row(
+            "MAX_PUSH_ID first",
+            rule,
+            CLIENT,
+            control(&frame(kind::MAX_PUSH_ID, &[0])),
+            missing,
+        ),
+        row(
+            "SETTINGS twice",
+            "RFC 9114 7.2.4",
+            BOTH,
+            behind(&settings(&[])),
+            unexpected,
+        ),
+        row(
+            "SETTINGS twice, later",
+            "RFC 9114 7.2.4",
+            BOTH,
+            behind(&[frame(kind::GREASE, b""), settings(&[])].concat()),
+            unexpected,
+        ),
+    ]);
+}
+
+#[test]
+fn settings_are_known_ignored_or_wrong() {
+    let wrong = Some(code::SETTINGS_ERROR);
+    let with = |pairs: &[(u64, u64)]| control(&settings(pairs));
+    let mut rows = vec![
+        row(
+            "known ones",
+            "RFC 9114 7.2.4.1",
+            BOTH,
+            with(&[(0x1, 0), (0x7, 0), (0x6, 1 << 20)]),
+            None,
+        ),
+        row(
+            "unknown ones",
+            "RFC 9114 7.2.4",
+            BOTH,
+            with(&[(0x1f * 3 + 0x21, 7), (0x4321, 1), ((1 << 62) - 1, 0)]),
+            None,
+        ),
+        row(
+            "one twice",
+            "RFC 9114 7.2.4",
+            BOTH,
+            with(&[(0x6, 1), (0x6, 1)]),
+            wrong,
+        ),
+        row(
+            "an unknown one twice",
+            "RFC 9114 7.2.4",
+            BOTH,
+            with(&[(0x4321, 1), (0x4321, 2)]),
+            None,
+        ),
+        row(
+            "ENABLE_CONNECT_PROTOCOL of 2",
+            "RFC 9220 3, RFC 8441 3",
+            BOTH,
+            with(&[(0x8, 2)]),
+            wrong,
+        ),
+        row(
+            "H3_DATAGRAM of 2",
+            "RFC 9297 2.1.1",
+            BOTH,
+            with(&[(0x33, 2)]),
+            wrong,
+        ),
+        row(
+            "a table of our own size",
+            "RFC 9204 5",
+            BOTH,
+            with(&[(0x1, 4096), (0x7, 100)]),
+            None,
+        ),
+    ];
+    // "A receiver MAY treat the presence of duplicate setting identifiers as a
+    // connection error": either will do for one that nobody knows.
+    rows.remove(3);
+    for reserved in [0x2, 0x3, 0x4, 0x5] {
+        rows.push(row(
+            &format!("setting {reserved:#x} of HTTP/2"),
+            "RFC 9114 7.2.4.1",
+            BOTH,
+            with(&[(reserved, 0)]),
+            wrong,
+        ));
+    }
+    let cut = |bytes: &[u8]| control(&frame(kind::SETTINGS, bytes));
+    for (name, bytes) in [
+        ("an id alone", &[0x6][..]),
+        ("half a value", &[0x6, 0x40]),
+        ("half an id", &[0x40]),
+    ] {
+        rows.push(row(
+            name,
+            "RFC 9114 7.1",
+            BOTH,
+            cut(bytes),
+            Some(code::FRAME_ERROR),
+        ));
+    }
+    check(&rows);
+}
+
+#[test]
+fn a_control_stream_has_frames_of_its_own() {
+    let unexpected = Some(code::FRAME_UNEXPECTED);
+    let mut rows = vec![
+        row(
+            "DATA",
+            "RFC 9114 7.2.1",
+            BOTH,
+            behind(&frame(kind::DATA, b"x")),
+            unexpected,
+        ),
+        row(
+            "HEADERS",
+            "RFC 9114 7.2.2",
+            BOTH,
+            behind(&headers(&get(&[]))),
+            unexpected,
+        ),
+        row(
+            "PUSH_PROMISE",
+            "RFC 9114 7.2.5",
+            BOTH,
+            behind(&frame(kind::PUSH_PROMISE, &[0, 0, 0])),
+            unexpected,
+        ),
+        row(
+            "MAX_PUSH_ID",
+            "RFC 9114 7.2.7",
+            BACKEND,
+            behind(&frame(kind::MAX_PUSH_ID, &[0])),
+            unexpected,
+        ),
+        row(
+            "PRIORITY_UPDATE",
+            "RFC 9218 7.2",
+            BACKEND,
+            behind(&frame(kind::PRIORITY_UPDATE, b"\0u=1")),
+            unexpected,
+        ),
+        row(
+            "an unknown frame",
+            "RFC 9114 9",
+            BOTH,
+            behind(&[frame(kind::GREASE, b"x"), frame(0xf, &[0; 5000])].concat()),
+            None,
+        ),
+        row(
+            "an empty unknown frame",
+            "RFC 9114 9",
+            BOTH,
+            behind(&frame(kind::GREASE, b"")),
+            None,
+        ),
+        row(
+            "a long unknown frame that goes on",
+            "RFC 9114 9",
+            BOTH,
+            behind(&lying(kind::GREASE, 1 << 40, b"abc")),
+            None,
+        ),
+    ];
+    for reserved in kind::RESERVED {
+        rows.push(row(
+            &format!("type {reserved:#x} of HTTP/2"),
+            "RFC 9114 7.2.8",
+            BOTH,
+            behind(&frame(reserved, &[0])),
+            unexpected,
+        ));
+    }
+    check(&rows);
+}
+
+#[test]
+fn ids_in_control_frames_keep_their_rules() {
+    let wrong = Some(code::ID_ERROR);
+    let cut = Some(code::FRAME_ERROR);
+    let goaway = |id: u64| frame(kind::GOAWAY, &varint(id));
+    let push = |id: u64| frame(kind::MAX_PUSH_ID, &varint(id));
+    let update = |id: u64| frame(kind::PRIORITY_UPDATE, &[&varint(id)[..], b"u=1"].concat());
+    check(&[
+        row("GOAWAY", "RFC 9114 5.2", CLIENT, behind(&goaway(0)), None),
+        row(
+            "GOAWAY that goes down",
+            "RFC 9114 5.2",
+            CLIENT,
+            behind(&[goaway(9), goaway(3), goaway(3)].concat()),
+            None,
+        ),
+        row(
+            "GOAWAY that goes up",
+            "RFC 9114 5.2",
+            BOTH,
+            behind(&[goaway(4), goaway(8)].concat()),
+            wrong,
+        ),
+        row(
+            "GOAWAY that goes down",
+            "RFC 9114 5.2",
+            BACKEND,
+            behind(&[goaway(1 << 61), goaway(4)].concat()),
+            None,
+        ),
+        row(
+            "GOAWAY with the id of no request",
+            "RFC 9114 7.2.6",
+            BACKEND,
+            behind(&goaway(5)),
+            wrong,
+        ),
+        row(
+            "GOAWAY with the id of a unidirectional stream",
+            "RFC 9114 7.2.6",
+            BACKEND,
+            behind(&goaway(6)),
+            wrong,
+        ),
+        row(
+            "GOAWAY without an id",
+            "RFC 9114 7.1",
+            BOTH,
+            behind(&frame(kind::GOAWAY, &[])),
+            cut,
+        ),
+        row(
+            "GOAWAY with half an id",
+            "RFC 9114 7.1",
+            BOTH,
+            behind(&frame(kind::GOAWAY, &[0x40])),
+            cut,
+        ),
+        row(
+            "GOAWAY with more than an id",
+            "RFC 9114 7.1",
+            BOTH,
+            behind(&frame(kind::GOAWAY, &[0, 0])),
+            cut,
+        ),
+        row(
+            "MAX_PUSH_ID that goes up",
+            "RFC 9114 7.2.7",
+            CLIENT,
+            behind(&[push(0), push(7)].concat()),
+            None,
+        ),
+        row(
+            "MAX_PUSH_ID that goes down",
+            "RFC 9114 7.2.7",
+            CLIENT,
+            behind(&[push(7), push(6)].concat()),
+            wrong,
+        ),
+        row(
+            "MAX_PUSH_ID with more than an id",
+            "RFC 9114 7.1",
+            CLIENT,
+            behind(&frame(kind::MAX_PUSH_ID, &[0, 0])),
+            cut,
+        ),
+        row(
+            "CANCEL_PUSH of no promise",
+            "RFC 9114 7.2.3",
+            BOTH,
+            behind(&frame(kind::CANCEL_PUSH, &[0])),
+            wrong,
+        ),
+        row(
+            "CANCEL_PUSH without an id",
+            "RFC 9114 7.1",
+            BOTH,
+            behind(&frame(kind::CANCEL_PUSH, &[])),
+            cut,
+        ),
+        row(
+            "PRIORITY_UPDATE",
+            "RFC 9218 7.2",
+            CLIENT,
+            behind(&update(0)),
+            None,
+        ),
+        row(
+            "PRIORITY_UPDATE of no request stream",
+            "RFC 9218 7.2",
+            CLIENT,
+            behind(&update(2)),
+            wrong,
+        ),
+        row(
+            "PRIORITY_UPDATE beyond the limit of streams",
+            "RFC 9218 7.2",
+            CLIENT,
+            behind(&update(1 << 40)),
+            wrong,
+        ),
+    ]);
+}
+
+#[test]
+fn critical_streams_are_one_of_each_kind_and_stay_open() {
+    let twice = Some(code::STREAM_CREATION_ERROR);
+    let ended = Some(code::CLOSED_CRITICAL_STREAM);
+    let plain = || behind(b"");
+    let (encoder, decoder) = (varint(uni::ENCODER), varint(uni::DECODER));
+    let mut rows = vec![
+        row(
+            "two control streams",
+            "RFC 9114 6.2.1",
+            BOTH,
+            plain(),
+            twice,
+        )
+        .and(plain(), Ends::Not),
+        row("two encoder streams", "RFC 9204 4.2", BOTH, plain(), twice)
+            .and(encoder.clone(), Ends::Not)
+            .and(encoder.clone(), Ends::Not),
+        row("two decoder streams", "RFC 9204 4.2", BOTH, plain(), twice)
+            .and(decoder.clone(), Ends::Not)
+            .and(decoder.clone(), Ends::Not),
+        row("one of each", "RFC 9204 4.2", BOTH, plain(), None)
+            .and(encoder.clone(), Ends::Not)
+            .and(decoder.clone(), Ends::Not),
+        row(
+            "QPACK streams before control",
+            "RFC 9114 6.2",
+            BOTH,
+            encoder.clone(),
+            None,
+        )
+        .and(decoder.clone(), Ends::Not)
+        .and(plain(), Ends::Not),
+    ];
+    for ends in [Ends::Fin, Ends::Reset] {
+        rows.push(
+            row(
+                &format!("control that ends with {ends:?}"),
+                "RFC 9114 6.2.1",
+                BOTH,
+                plain(),
+                ended,
+            )
+            .ends(ends),
+        );
+        for (name, bytes) in [("encoder", &encoder), ("decoder", &decoder)] {
+            rows.push(
+                row(
+                    &format!("{name} that ends with {ends:?}"),
+                    "RFC 9204 4.2",
+                    BOTH,
+                    plain(),
+                    ended,
+                )
+                .and(bytes.clone(), ends),
+            );
+        }
+    }
+    check(&rows);
+}
+
+#[test]
+fn streams_of_other_kinds_do_no_harm() {
+    let plain = || behind(b"");
+    let grease = [&varint(uni::GREASE)[..], b"anything at all"].concat();
+    let mut rows = Vec::new();
+    for ends in [Ends::Not, Ends::Fin, Ends::Reset] {
+        rows.push(
+            row(
+                &format!("an unknown one, end {ends:?}"),
+                "RFC 9114 6.2.3, 9",
+                BOTH,
+                plain(),
+                None,
+            )
+            .and(grease.clone(), ends),
+        );
+    }
+    // RFC 9114 section 6.2: "A receiver MUST tolerate unidirectional streams being closed
+    // or reset prior to the reception of the unidirectional stream header."
+    for ends in [Ends::Fin, Ends::Reset] {
+        rows.push(
+            row(
+                &format!("half a type and {ends:?}"),
+                "RFC 9114 6.2",
+                BOTH,
+                plain(),
+                None,
+            )
+            .and(vec![0x40], ends),
+        );
+    }
+    rows.push(row("a bare end", "RFC 9114 6.2", BOTH, plain(), None).and(vec![], Ends::Fin));
+    rows.push(
+        row(
+            "a push of a client",
+            "RFC 9114 6.2.2",
+            CLIENT,
+            plain(),
+            Some(code::STREAM_CREATION_ERROR),
+        )
+        .and(varint(uni::PUSH), Ends::Not),
+    );
+    let push = [varint(uni::PUSH), varint(0)].concat();
+    rows.push(
+        row(
+            "a push that nobody allowed",
+            "RFC 9114 4.6",
+            BACKEND,
+            plain(),
+            Some(code::ID_ERROR),
+        )
+        .and(push, Ends::Not),
+    );
+    check(&rows);
+}
+
+#[test]
+fn instructions_for_a_table_that_is_not_there_are_errors() {
+    let plain = || behind(b"");
+    let encoder = |bytes: &[u8]| [&varint(uni::ENCODER)[..], bytes].concat();
+    let decoder = |bytes: &[u8]| [&varint(uni::DECODER)[..], bytes].concat();
+    let (wrong, odd) = (
+        Some(code::QPACK_ENCODER_STREAM_ERROR),
+        Some(code::QPACK_DECODER_STREAM_ERROR),
+    );
+    let insert = [
+        qpack::integer(1, 5, 0b0100_0000),
+        b"a".to_vec(),
+        qpack::string(b"b"),
+    ]
+    .concat();
+    let named = [qpack::integer(1, 6, 0b1100_0000), qpack::string(b"b")].concat();
+    check(&[
+        row("a capacity of 0", "RFC 9204 4.3.1", BOTH, plain(), None)
+            .and(encoder(&qpack::integer(0, 5, 0x20)), Ends::Not),
+        row("a capacity of 1", "RFC 9204 4.3.1", BOTH, plain(), wrong)
+            .and(encoder(&qpack::integer(1, 5, 0x20)), Ends::Not),
+        row("a capacity of 2^40", "RFC 9204 4.3.1", BOTH, plain(), wrong)
+            .and(encoder(&qpack::integer(1 << 40, 5, 0x20)), Ends::Not),
+        row("an insert", "RFC 9204 3.2.2", BOTH, plain(), wrong).and(encoder(&insert), Ends::Not),
+        row(
+            "an insert by a static name",
+            "RFC 9204 3.2.2",
+            BOTH,
+            plain(),
+            wrong,
+        )
+        .and(encoder(&named), Ends::Not),
+        row("a duplicate", "RFC 9204 4.3.4", BOTH, plain(), wrong)
+            .and(encoder(&qpack::integer(0, 5, 0)), Ends::Not),
+        row("an increment of 0", "RFC 9204 4.4.3", BOTH, plain(), odd)
+            .and(decoder(&qpack::integer(0, 6, 0)), Ends::Not),
+        row(
+            "an increment of what was not sent",
+            "RFC 9204 4.4.3",
+            BOTH,
+            plain(),
+            odd,
+        )
+        .and(decoder(&qpack::integer(1, 6, 0)), Ends::Not),
+        row(
+            "an acknowledgment of nothing",
+            "RFC 9204 4.4.1",
+            BOTH,
+            plain(),
+            odd,
+        )
+        .and(decoder(&qpack::integer(0, 7, 0x80)), Ends::Not),
+        row("a cancellation", "RFC 9204 4.4.2", BOTH, plain(), None)
+            .and(decoder(&qpack::integer(0, 6, 0x40)), Ends::Not),
+    ]);
+}
+
+/// RFC 9114 section 6.1: bidirectional streams of a server are an error, and there is no
+/// credit for any.
+#[test]
+fn a_backend_cannot_open_requests() {
+    let mut rig = row::rig("");
+    rig.client.put(0, &headers(&get(&[])), true);
+    rig.settle();
+    let backend = &rig.connections[0].1.quic;
+    assert_eq!(backend.peer_streams_left_bidi(), 0);
+    assert!(rig.client.quic.peer_streams_left_bidi() > 0, "a client may");
+}
+
+/// What Spooky itself opens, on both sides: control with SETTINGS first, no table.
+#[test]
+fn our_own_control_streams_begin_with_settings() {
+    let mut rig = row::rig("");
+    rig.client.put(0, &headers(&get(&[])), true);
+    rig.settle();
+    for peer in [&rig.client, &rig.connections[0].1] {
+        let raw = peer.raw.as_ref().expect("raw");
+        let opened: Vec<Vec<u8>> = raw.others().iter().map(|&id| raw.on(id).bytes).collect();
+        let controls: Vec<&Vec<u8>> = opened
+            .iter()
+            .filter(|bytes| bytes.first() == Some(&0))
+            .collect();
+        let [one] = controls[..] else {
+            panic!("one control stream: {opened:?}")
+        };
+        let (frames, rest) = spooky_tests::raw::frames(&one[1..]);
+        assert!(rest.is_empty());
+        assert_eq!(frames[0].0, kind::SETTINGS, "{frames:?}");
+        assert!(!frames[1..].iter().any(|f| f.0 == kind::SETTINGS));
+        let mut bytes = frames[0].1;
+        while let Some((id, rest)) = spooky_tests::raw::read_varint(bytes) {
+            let (value, rest) = spooky_tests::raw::read_varint(rest).expect("pairs");
+            assert!(!(0x2..=0x5).contains(&id), "of HTTP/2");
+            assert!(id != 0x1 || value == 0, "we keep no dynamic table");
+            bytes = rest;
+        }
+    }
+}
