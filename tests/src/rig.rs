@@ -349,6 +349,9 @@ impl Peer {
     /// Puts bytes on a stream as they are, and says how many it took: none where the
     /// stream or the connection is over.
     pub fn put(&mut self, stream: u64, bytes: &[u8], fin: bool) -> usize {
+        if let Some(raw) = self.raw.as_mut() {
+            raw.wrote(stream);
+        }
         self.quic.stream_send(stream, bytes, fin).unwrap_or(0)
     }
 
@@ -357,12 +360,10 @@ impl Peer {
         self.raw.as_ref().expect("a raw peer").on(stream)
     }
 
-    /// The code with which the other side wants no more of a stream.
-    pub fn stop_code(&mut self, stream: u64) -> Option<u64> {
-        match self.quic.stream_capacity(stream) {
-            Err(quiche::Error::StreamStopped(code)) => Some(code),
-            Ok(_) | Err(_) => None,
-        }
+    /// The code with which the other side wants no more of a stream, where the test
+    /// itself speaks HTTP/3.
+    pub fn stop_code(&self, stream: u64) -> Option<u64> {
+        self.raw.as_ref().expect("a raw peer").stop(stream)
     }
 
     /// The code of HTTP/3 with which the other side closed the connection.

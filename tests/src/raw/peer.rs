@@ -10,6 +10,8 @@ pub struct Raw {
     /// What our control stream begins with, until it was sent.
     opening: Option<&'static [u8]>,
     received: BTreeMap<u64, Received>,
+    /// Streams that were written to, with the code of the stop that came for them.
+    stops: BTreeMap<u64, Option<u64>>,
 }
 
 /// What came on one stream.
@@ -28,6 +30,7 @@ impl Raw {
         Raw {
             opening: Some(opening).filter(|bytes| !bytes.is_empty()),
             received: BTreeMap::new(),
+            stops: BTreeMap::new(),
         }
     }
 
@@ -37,6 +40,16 @@ impl Raw {
     /// What came on `stream`.
     pub fn on(&self, stream: u64) -> Received {
         self.received.get(&stream).cloned().unwrap_or_default()
+    }
+
+    /// The code with which the other side wants no more of `stream`.
+    pub fn stop(&self, stream: u64) -> Option<u64> {
+        self.stops.get(&stream).copied().flatten()
+    }
+
+    /// Bytes were put on `stream`.
+    pub(crate) fn wrote(&mut self, stream: u64) {
+        self.stops.entry(stream).or_default();
     }
 
     /// Bidirectional streams on which something came, in order.
@@ -53,15 +66,18 @@ impl Raw {
 
     /// Opens what is to be opened, and reads what there is.
     pub(crate) fn work(&mut self, quic: &mut quiche::Connection) {
-        if quic.is_established() && !quic.is_draining() {
-            if let Some(opening) = self.opening.take() {
-                let stream = if quic.is_server() { 3 } else { 2 };
-                let sent = quic.stream_send(stream, opening, false);
-                assert_eq!(
-                    sent,
-                    Ok(opening.len()),
-                    "there is room for a control stream"
-                );
+        if quic.is_established()
+            && !quic.is_draining()
+            && let Some(opening) = self.opening.take()
+        {
+            let stream = if quic.is_server() { 3 } else { 2 };
+            let sent = quic.stream_send(stream, opening, false);
+            assert_eq!(sent, Ok(opening.len()), "a control stream finds room");
+        }
+        // quiche resets what was stopped, and soon knows the stream no more.
+        for (stream, stop) in &mut self.stops {
+            if let Err(quiche::Error::StreamStopped(code)) = quic.stream_capacity(*stream) {
+                *stop = Some(code);
             }
         }
         let mut buffer = [0; 4096];

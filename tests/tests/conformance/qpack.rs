@@ -207,7 +207,7 @@ fn every_legal_form_of_a_response_is_the_same_response() {
     let rows: Vec<_> = [("indexed", static_status), ("named", named.concat())]
         .into_iter()
         .map(|(name, bytes)| {
-            let verdict = passed(&[head.clone()], b"", None);
+            let verdict = passed(&head, b"", None);
             telling::row(name, "RFC 9204 4.5", frame(kind::HEADERS, &bytes), verdict)
         })
         .collect();

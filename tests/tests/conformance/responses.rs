@@ -37,7 +37,7 @@ fn a_status_is_a_number_of_three_digits_below_600() {
             status,
             "RFC 9110 15",
             headers(&head),
-            passed(&[head], b"", None),
+            passed(&head, b"", None),
         ));
     }
     check(&rows);
@@ -207,7 +207,7 @@ fn a_body_is_as_long_as_its_content_length() {
             length,
             rule,
             bytes,
-            passed(&[head], body.as_bytes(), None),
+            passed(&head, body.as_bytes(), None),
         ));
     }
     check(&rows);
@@ -247,7 +247,7 @@ fn heads_above_the_limits_are_a_502_and_the_connection_lives_on() {
         row("33 KiB", rule, headers(&fill(33 << 10)), bad()),
         row("100 KiB", rule, headers(&fill(100 << 10)), bad()).open(),
         row("150 fields", rule, headers(&many), bad()),
-        row("31 KiB", rule, headers(&near), passed(&[near], b"", None)),
+        row("31 KiB", rule, headers(&near), passed(&near, b"", None)),
     ]);
 }
 
@@ -288,7 +288,7 @@ fn fields_of_a_response_are_passed_on_in_order_and_untouched() {
             &head[1].0.clone(),
             rule,
             bytes,
-            passed(&[head], b"body", None),
+            passed(&head, b"body", None),
         ));
     }
     check(&rows);

@@ -44,6 +44,7 @@ impl Stream {
     /// is read byte by byte stands at the front.
     pub(crate) fn cut(&self, pieces: Pieces) -> Vec<(&[u8], bool)> {
         let parts: Vec<&[u8]> = match pieces {
+            Pieces::Bytes if self.bytes.is_empty() => return vec![(&[], self.fin)],
             Pieces::One => return vec![(&self.bytes, self.fin)],
             Pieces::LoneFin => return vec![(&self.bytes, false), (&[], true)],
             Pieces::Bytes => {

@@ -39,7 +39,6 @@ pub(crate) struct Row {
     pub(crate) method: &'static str,
     pub(crate) stream: Stream,
     pub(crate) verdict: Verdict,
-    pub(crate) config: &'static str,
 }
 
 pub(crate) const BAD: &[Reason] = &[Reason::BadResponse];
@@ -53,7 +52,6 @@ pub(crate) fn row(name: &str, rule: &'static str, bytes: Vec<u8>, verdict: Verdi
         method: "GET",
         stream: Stream { bytes, fin: true },
         verdict,
-        config: "",
     }
 }
 
@@ -73,11 +71,6 @@ impl Row {
         self.method = method;
         self
     }
-
-    pub(crate) fn config(mut self, config: &'static str) -> Row {
-        self.config = config;
-        self
-    }
 }
 
 /// A head that must become a 502, whether the response ends with it or not.
@@ -87,7 +80,12 @@ pub(crate) fn refused(name: &str, rule: &'static str, head: List) -> [Row; 2] {
 }
 
 /// The verdict that all this is passed on, and its end.
-pub(crate) fn passed(heads: &[List], body: &[u8], trailers: Option<List>) -> Verdict {
+pub(crate) fn passed(head: &List, body: &[u8], trailers: Option<List>) -> Verdict {
+    passed_all(std::slice::from_ref(head), body, trailers)
+}
+
+/// The same of several heads, of which the last is the response's own.
+pub(crate) fn passed_all(heads: &[List], body: &[u8], trailers: Option<List>) -> Verdict {
     Verdict::Passed(Passes {
         heads: heads.to_vec(),
         body: body.to_vec(),
@@ -110,7 +108,7 @@ pub(crate) fn check(rows: &[Row]) {
 const ADDED: &[&str] = &["via", "date"];
 
 fn run(row: &Row, pieces: Pieces) -> Result<(), String> {
-    let mut rig = row::rig(row.config);
+    let mut rig = row::rig("");
     rig.client
         .put(0, &headers(&request(row.method, "/", &[])), true);
     rig.settle();

@@ -96,7 +96,7 @@ fn trailers_of_a_response_arrive_behind_any_body() {
         ("a body of known length", &sized, b"body"),
     ] {
         let kept = list(KEPT);
-        let verdict = passed(&[head.clone()], body, Some(kept.clone()));
+        let verdict = passed(&head, body, Some(kept.clone()));
         rows.push(telling::row(
             name,
             "RFC 9114 4.1",
@@ -145,7 +145,7 @@ fn fields_that_have_no_place_in_trailers_of_a_response_are_dropped() {
         let trailers = list(&[("x-before", "1"), field, ("x-after", "2")]);
         let left = list(&[("x-before", "1"), ("x-after", "2")]);
         let bytes = message(&head, b"body", &trailers);
-        let verdict = passed(&[head.clone()], b"body", Some(left));
+        let verdict = passed(&head, b"body", Some(left));
         rows.push(telling::row(field.0, "RFC 9110 6.5.1", bytes, verdict));
     }
     telling::check(&rows);
