@@ -38,6 +38,7 @@ impl World {
                 c.set_initial_max_streams_bidi(5);
             },
             config: "connections: { max: 3, max_pending: 5 }\n",
+            ..Options::default()
         };
         World {
             rig: Rig::new(options),

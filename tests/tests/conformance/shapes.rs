@@ -32,7 +32,7 @@ fn responses_without_bodies_keep_the_length_they_would_have() {
     let empty = status("204", &[("x", "y")]);
     let nothing = status("200", &[("content-length", "0")]);
     let zero = status("205", &[]);
-    let whole = |head: &List| passed(&head, b"", None);
+    let whole = |head: &List| passed(head, b"", None);
     check(&[
         row(
             "HEAD",
@@ -140,7 +140,7 @@ fn ranges_pass_untouched() {
             &head[0].1.clone(),
             rule,
             [headers(head), data(body)].concat(),
-            passed(&head, body, None),
+            passed(head, body, None),
         )
     };
     check(&[

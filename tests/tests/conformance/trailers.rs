@@ -96,7 +96,7 @@ fn trailers_of_a_response_arrive_behind_any_body() {
         ("a body of known length", &sized, b"body"),
     ] {
         let kept = list(KEPT);
-        let verdict = passed(&head, body, Some(kept.clone()));
+        let verdict = passed(head, body, Some(kept.clone()));
         rows.push(telling::row(
             name,
             "RFC 9114 4.1",
