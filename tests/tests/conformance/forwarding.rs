@@ -23,9 +23,10 @@ fn values<'a>(head: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     found.map(|(_, value)| value.as_str()).collect()
 }
 
-/// RFC 9110 section 7.6.3: "A proxy MUST send an appropriate Via header field".
+/// RFC 9110 section 7.6.3: a gateway "MUST send an appropriate Via header field in each
+/// inbound request message and MAY send a Via header field in forwarded response messages".
 #[test]
-fn via_names_the_protocol_and_us_both_ways_behind_who_was_there_before() {
+fn via_names_the_protocol_and_us_behind_who_was_there_before() {
     let (mut rig, head) = arrival("", &get(&[("via", "1.1 before")]));
     let all = values(&head, "via").join(", ");
     assert_eq!(all, "1.1 before, 3 spooky");
@@ -33,8 +34,7 @@ fn via_names_the_protocol_and_us_both_ways_behind_who_was_there_before() {
     rig.connections[0].1.put(0, &bytes, true);
     rig.settle();
     let back = Message::pairs(&Message::read(&rig.client.on(0).bytes).heads[0]);
-    let all = values(&back, "via").join(", ");
-    assert_eq!(all, "1.1 behind, 3 spooky");
+    assert_eq!(values(&back, "via"), ["1.1 behind"]);
 }
 
 #[test]

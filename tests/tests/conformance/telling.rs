@@ -211,6 +211,8 @@ fn passes_whole(rig: &Rig, passes: &Passes) -> Result<(), String> {
     let plain = |head: &List| comparable(head.clone(), ADDED);
     same("heads", &heads, &passes.heads.iter().map(plain).collect())?;
     same("body", &message.body, &passes.body)?;
+    // RFC 9209 section 2: trailers may say what was done to them.
+    let trailers = trailers.map(|list| comparable(list, &["proxy-status"]));
     same("trailers", &trailers, &passes.trailers)?;
     same("its end", &came.fin, &passes.ended)
 }
