@@ -31,15 +31,15 @@ pub struct Options {
     pub config: &'static str,
     /// How many backends there are.
     pub backends: usize,
-    /// Changes the client's QUIC settings.
-    pub client: fn(&mut quiche::Config),
-    /// Changes the backends' QUIC settings.
-    pub backend: fn(&mut quiche::Config),
     /// What the client's control stream begins with; its HTTP/3 is then the test's
     /// own, and it has [`Peer::raw`] in place of [`Peer::h3`].
     pub raw_client: Option<&'static [u8]>,
     /// The same for all backends.
     pub raw_backend: Option<&'static [u8]>,
+    /// Changes the client's QUIC settings.
+    pub client: fn(&mut quiche::Config),
+    /// Changes the backends' QUIC settings.
+    pub backend: fn(&mut quiche::Config),
 }
 
 impl Default for Options {
@@ -47,10 +47,10 @@ impl Default for Options {
         Options {
             config: "",
             backends: 1,
-            client: |_| {},
-            backend: |_| {},
             raw_client: None,
             raw_backend: None,
+            client: |_| {},
+            backend: |_| {},
         }
     }
 }
