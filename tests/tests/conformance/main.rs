@@ -6,6 +6,7 @@
 //! with its FIN in a packet of its own, and byte by byte: the verdict is the same.
 
 mod asking;
+mod connect;
 mod forwarding;
 mod frames;
 mod qpack;
