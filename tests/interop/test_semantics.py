@@ -170,7 +170,8 @@ async def test_cut_upload_never_ends_clean_at_the_backend(shared_house, origin, 
         client._quic.send_stream_data(exchange.stream_id, cut, True)
         client.transmit()
         await until(lambda: origin.events(event="reset", path=path))
-    assert client.terminated.error_code == ErrorCode.H3_FRAME_ERROR
+        await until(lambda: client.terminated is not None)
+        assert client.terminated.error_code == ErrorCode.H3_FRAME_ERROR
 
 
 # ---- responses that are refused --------------------------------------------
