@@ -1,6 +1,6 @@
 //! Rows of the client's side: a request's bytes, and what becomes of them.
 
-use spooky_core::observe::{Outcome, Reason};
+use spooky_core::observe::{Outcome, Reason, Record};
 use spooky_tests::raw::Message;
 use spooky_tests::rig::Rig;
 
@@ -156,6 +156,12 @@ fn judge(rig: &mut Rig, verdict: &Verdict) -> Result<(), String> {
         }
         Verdict::Closed(code) => {
             same("closed with", &rig.client.close_code(), &Some(*code))?;
+            let complete = |record: &Record| record.outcome == Outcome::Complete;
+            holds("a complete exchange", !rig.records.iter().any(complete))?;
+            holds("two records of one request", rig.records.len() < 2)?;
+            if !rig.connections.is_empty() {
+                same("records", &rig.records.len(), &1)?;
+            }
             not_clean(rig)
         }
         Verdict::Waits => {

@@ -415,3 +415,47 @@ fn empty_frames_without_end_hold_nobody_up() {
     let came = Message::read(&rig.connections[0].1.on(0).bytes);
     assert!(came.body.is_empty() && came.heads.len() == 1);
 }
+
+/// RFC 9114 section 4.1.2: what is malformed after the response has begun is an error of
+/// its stream.
+#[test]
+fn what_shows_to_be_malformed_after_the_response_began_is_a_message_error() {
+    let sized = request("POST", "/", &[("content-length", "4")]);
+    let plain = request("POST", "/", &[]);
+    let trailers = |name: &str| headers(&list(&[(name, "x")]));
+    for (name, head, rest, fin) in [
+        ("a pseudo-header field", &plain, trailers(":path"), true),
+        ("upper case", &plain, trailers("Upper"), false),
+        ("a long body", &sized, data(b"sixsix"), false),
+        ("a short body", &sized, data(b"x"), true),
+    ] {
+        let mut rig = asking(head, false);
+        answer(&mut rig, &headers(&status("200", &[])), false);
+        assert_eq!(Message::read(&rig.client.on(0).bytes).statuses(), ["200"]);
+        rig.client.put(0, &rest, fin);
+        rig.settle();
+        let (came, backend) = (rig.client.on(0), rig.connections[0].1.on(0));
+        assert_eq!(came.reset, Some(code::MESSAGE_ERROR), "{name}");
+        assert_eq!(backend.reset, Some(code::REQUEST_CANCELLED), "{name}");
+        assert!(!came.fin && !backend.fin, "{name}");
+        assert_eq!(rig.records.len(), 1, "{name}");
+        assert_eq!(rig.records[0].outcome, Outcome::Reset, "{name}");
+        crate::asking::lives_on(&mut rig).expect(name);
+    }
+}
+
+/// RFC 9114 section 8.1: codes that nobody knows mean what H3_NO_ERROR does.
+#[test]
+fn a_reset_of_any_code_is_a_cancellation_for_the_backend() {
+    for code_of_client in [0, 0x1f * 9 + 0x21, code::MESSAGE_ERROR, (1 << 62) - 1] {
+        let mut rig = asking(&request("POST", "/", &[]), false);
+        let quic = &mut rig.client.quic;
+        quic.stream_shutdown(0, quiche::Shutdown::Write, code_of_client)
+            .expect("it is open");
+        rig.settle();
+        let backend = rig.connections[0].1.on(0);
+        assert_eq!(backend.reset, Some(code::REQUEST_CANCELLED));
+        assert_eq!(rig.records[0].outcome, Outcome::Cancelled);
+        crate::asking::lives_on(&mut rig).expect("the connection lives on");
+    }
+}

@@ -695,3 +695,31 @@ fn our_own_control_streams_begin_with_settings() {
         }
     }
 }
+
+/// RFC 9114 section 4.2.2: who has heard of a limit "SHOULD NOT send an HTTP message
+/// header that exceeds the indicated size".
+#[test]
+fn a_peer_gets_no_head_larger_than_it_said_it_takes() {
+    // SETTINGS_MAX_FIELD_SECTION_SIZE of 300, which only the first head fits.
+    const SMALL: &[u8] = &[0x00, 0x04, 0x03, 0x06, 0x41, 0x2c];
+    let mut rig = Rig::new(Options {
+        raw_client: Some(Raw::PLAIN),
+        raw_backend: Some(SMALL),
+        config: "forwarding: {via: off, x_forwarded: off}\n",
+        ..Options::default()
+    });
+    rig.client.put(0, &headers(&get(&[])), true);
+    rig.settle();
+    assert!(rig.connections[0].1.on(0).fin, "a small one passes");
+    rig.client
+        .put(4, &headers(&get(&[("x-fill", &"v".repeat(200))])), true);
+    rig.settle();
+    let raw = rig.connections[0].1.raw.as_ref().expect("raw");
+    assert_eq!(raw.requests(), [0], "a large one does not");
+    let came = rig.client.on(4);
+    let statuses = spooky_tests::raw::Message::read(&came.bytes).statuses();
+    assert!(
+        matches!(&statuses[..], [one] if one == "431" || one == "502"),
+        "{statuses:?}"
+    );
+}
