@@ -56,6 +56,7 @@ fn check_same(one: &Config, other: &Config) {
         tls,
         quic,
         upstream,
+        forwarding,
         limits,
         log,
         drain_timeout,
@@ -65,6 +66,7 @@ fn check_same(one: &Config, other: &Config) {
     assert_eq!(*listen, other.listen);
     assert_eq!(*tls, other.tls);
     assert_eq!(*quic, other.quic);
+    assert_eq!(*forwarding, other.forwarding);
     assert_eq!(*limits, other.limits);
     assert_eq!(*log, other.log);
     assert_eq!(*drain_timeout, other.drain_timeout);
@@ -157,6 +159,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("quoted", with("\"workers\": \"\\x31\"\ndrain_timeout: '0'\n")),
         ("blocks", with("log:\n  access:\n    path: >-\n      a\n\n      b\n")),
         ("documents", with("---\nworkers: 1\n...\n")),
+        ("forwarding", with("forwarding: { trusted_proxies: [10.0.0.0/8, '::ffff:1.2.3.4', ::1/64], via: off, x_forwarded: off }\nlimits: { headers: 10 }\n")),
         ("deep", vec![b'['; 200]),
         ("addresses", format!("{least}backends:\n- {{ id: a, address: '[::ffff:1.2.3.4]:1' }}\n- {{ id: b, address: '[fe80::1%1]:2', weight: 0 }}\n").into()),
     ]);

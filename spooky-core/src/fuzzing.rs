@@ -3,20 +3,24 @@
 //!
 //! Each does nothing but call on. What must hold is said over there.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::config::units;
-use crate::http::{self, Fields, HeadError, LocalReply, RequestHead, ResponseHead};
+use crate::config::{Forwarding, units};
+use crate::http::{
+    self, Bounds, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead, ResponseHead,
+    Signature,
+};
 use crate::listener::{self, Ids, Stranger};
 use crate::observe::Reason;
 
 /// A head that was taken.
 #[derive(Debug)]
 pub struct Taken {
-    /// The fields that are sent on.
+    /// The fields: of a response and of trailers as they are sent on.
     pub fields: Fields,
     /// What `content-length` says.
     pub content_length: Option<u64>,
@@ -31,6 +35,8 @@ pub struct Taken {
 pub enum Refused {
     /// Larger than the limit.
     TooLarge,
+    /// More fields than the limit.
+    TooMany,
     /// Breaks a rule; the text says which.
     Malformed(&'static str),
     /// CONNECT.
@@ -40,19 +46,20 @@ pub enum Refused {
 impl From<HeadError> for Refused {
     fn from(error: HeadError) -> Self {
         match error {
-            HeadError::TooLarge => Refused::TooLarge,
+            HeadError::TooLarge(_) => Refused::TooLarge,
+            HeadError::TooMany(_) => Refused::TooMany,
             HeadError::Malformed(why) => Refused::Malformed(why),
             HeadError::Connect => Refused::Connect,
         }
     }
 }
 
-/// Reads a client's head.
+/// Reads a client's head of at most `bytes` and `count` fields.
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn request(fields: Fields, limit: u64) -> Result<Taken, Refused> {
-    let head = RequestHead::parse(fields, limit)?;
+pub fn request(fields: Fields, bytes: u64, count: usize) -> Result<Taken, Refused> {
+    let head = RequestHead::parse(fields, bounds(bytes, count)).map_err(|r| r.error)?;
     Ok(Taken {
         fields: head.fields().clone(),
         content_length: head.content_length(),
@@ -61,14 +68,39 @@ pub fn request(fields: Fields, limit: u64) -> Result<Taken, Refused> {
     })
 }
 
-/// Reads a backend's head.
+/// Reads a client's head of any size: it, or what can be told of it.
+pub fn head(fields: Fields) -> (Option<RequestHead>, Option<Glimpse>) {
+    match RequestHead::parse(fields, bounds(u64::MAX, usize::MAX)) {
+        Ok(head) => (Some(head), None),
+        Err(refused) => (None, Some(refused.glimpse)),
+    }
+}
+
+/// The fields of a client's head as a backend gets them.
+pub fn forward(head: &RequestHead, client: IpAddr, config: &Forwarding) -> Fields {
+    Forwarder::new(config).request(head, client).clone()
+}
+
+/// Reads a backend's head, and makes it the client's.
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn response(fields: Fields, limit: u64) -> Result<Taken, Refused> {
-    let head = ResponseHead::parse(fields, limit)?;
+pub fn response(
+    fields: Fields,
+    bytes: u64,
+    count: usize,
+    config: &Forwarding,
+    wall: SystemTime,
+) -> Result<Taken, Refused> {
+    let mut head = ResponseHead::parse(fields, bounds(bytes, count))?;
     // Of a GET, whose response may have a body.
     let content_length = head.body_length(false);
+    let mut forwarder = Forwarder::new(config);
+    if head.is_informational() {
+        forwarder.informational(&mut head);
+    } else {
+        forwarder.response(&mut head, wall);
+    }
     Ok(Taken {
         status: Some(head.status),
         fields: head.fields,
@@ -77,23 +109,37 @@ pub fn response(fields: Fields, limit: u64) -> Result<Taken, Refused> {
     })
 }
 
-/// Reads a trailer section of either side.
+/// Reads a trailer section of a response, and makes it the client's.
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn trailers(fields: Fields, limit: u64) -> Result<Taken, Refused> {
-    http::check_trailers(&fields, limit)?;
+pub fn trailers(
+    fields: Fields,
+    bytes: u64,
+    count: usize,
+    config: &Forwarding,
+) -> Result<Taken, Refused> {
+    let trailers = http::parse_trailers(fields, bounds(bytes, count))?;
+    let fields = Forwarder::new(config).response_trailers(trailers);
     Ok(Taken {
-        fields,
+        fields: fields.unwrap_or_default(),
         content_length: None,
         status: None,
         request: None,
     })
 }
 
+fn bounds(bytes: u64, fields: usize) -> Bounds {
+    Bounds { bytes, fields }
+}
+
 /// The `proxy-status` field of a reply that Spooky makes itself.
 pub fn proxy_status(reason: Reason, detail: &str) -> Vec<u8> {
-    let reply = LocalReply::new(reason, Some(detail), false);
+    let signature = Signature {
+        date: b"",
+        name: Some("spooky"),
+    };
+    let reply = LocalReply::new(reason, Some(detail), false, signature);
     let field = reply.fields.find(b"proxy-status");
     field.map_or_else(Vec::new, <[u8]>::to_vec)
 }

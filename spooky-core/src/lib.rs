@@ -114,7 +114,7 @@ mod timers;
 mod tls;
 mod upstream;
 
-pub use http::{Fields, RequestHead};
+pub use http::{Fields, Glimpse, RequestHead};
 pub use proxy::{Params, Proxy};
 pub use setup::{Material, Setup};
 pub use shared::Shared;

@@ -25,7 +25,8 @@ pub const DATA_OVERHEAD: usize = 3;
 
 /// The initial congestion window in packets. Header blocks go out whole or
 /// never, so the window must hold the largest one: 40 × 1200 is 48 000 bytes,
-/// more than the greatest `limits.header_bytes` and its framing.
+/// more than the greatest `limits.header_bytes`, its framing and what `forwarding`
+/// adds to it (a kilobyte or so, see [`AUTHORITY_BYTES`]).
 pub const INITIAL_WINDOW_PACKETS: usize = 40;
 
 /// What quiche may buffer of one field section. Crossing it closes the whole
@@ -122,3 +123,11 @@ pub const CLIENT_PATHS: u64 = 32;
 
 /// The same for a connection to a backend, which moves only if the backend does.
 pub const BACKEND_PATHS: u64 = 4;
+
+/// An authority: the longest name that DNS has (RFC 3986 section 3.2.2 asks for no
+/// more than 255 characters), a colon and a port. It goes on up to three times, in
+/// `:authority`, `x-forwarded-host` and `forwarded`, which has to fit beside the rest.
+pub const AUTHORITY_BYTES: usize = 255 + 6;
+
+/// A method, path or authority of a refused head is told of up to this size.
+pub const GLIMPSE_BYTES: usize = 1024;

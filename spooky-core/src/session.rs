@@ -24,6 +24,7 @@ use crate::timers::TimerId;
 pub(crate) mod code {
     pub(crate) const NO_ERROR: u64 = 0x100;
     pub(crate) const INTERNAL_ERROR: u64 = 0x102;
+    pub(crate) const MESSAGE_ERROR: u64 = 0x10e;
     pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
     pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
 }

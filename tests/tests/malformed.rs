@@ -22,6 +22,10 @@ fn a_request_that_breaks_a_rule_is_answered_and_goes_nowhere() {
             assert_eq!(record.outcome, Outcome::LocalReply);
             assert_eq!(record.reason, Some(reason));
             assert!(record.request.is_none(), "there is no head to tell of");
+            let sound = (method != "G T").then_some(method.as_bytes());
+            assert_eq!(record.method(), sound, "what is sound is told");
+            assert_eq!(record.path(), Some(path.as_bytes()));
+            assert_eq!(record.authority(), Some(&b"localhost"[..]));
         }
     }
     assert!(rig.connections.is_empty(), "no backend hears of it");
@@ -53,7 +57,44 @@ fn trailers_of_a_request_that_break_a_rule_never_end_it_clean_at_the_backend() {
         Some(0x10c),
         "H3_REQUEST_CANCELLED"
     );
-    assert_eq!(told(&rig), (Reason::BadRequest, "malformed trailers"));
+    assert_eq!(
+        told(&rig),
+        (
+            Reason::BadRequest,
+            "malformed trailers: pseudo-header field"
+        )
+    );
+}
+
+#[test]
+fn a_request_that_breaks_a_rule_after_its_response_began_is_reset_as_malformed() {
+    let trailers = |rig: &mut Rig, stream| {
+        let (h3, quic) = rig.client.http();
+        h3.send_additional_headers(quic, stream, &[Header::new(b":path", b"/")], true, true)
+            .expect("quiche sends any trailers");
+    };
+    let body = |rig: &mut Rig, stream| {
+        rig.client.write(stream, b"more than five", true);
+    };
+    let ways: [(Spoil, Reason); 2] = [
+        (trailers, Reason::BadRequest),
+        (body, Reason::RequestIncomplete),
+    ];
+    for (spoil, reason) in ways {
+        let mut rig = Rig::new(Options::default());
+        let stream = rig.request("POST", "/", &[("content-length", "5")], false);
+        rig.client.write(stream, b"five!", false);
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], false);
+        rig.settle();
+        assert_eq!(rig.client.status(stream).as_deref(), Some("200"));
+        spoil(&mut rig, stream);
+        rig.settle();
+        let code = rig.client.reset_code(stream);
+        assert_eq!(code, Some(0x10e), "H3_MESSAGE_ERROR, RFC 9114 4.1.2");
+        assert_eq!(told(&rig).0, reason);
+    }
 }
 
 #[test]
@@ -69,7 +110,13 @@ fn trailers_of_a_response_that_break_a_rule_never_end_it_clean_at_the_client() {
         Some(0x102),
         "H3_INTERNAL_ERROR"
     );
-    assert_eq!(told(&rig), (Reason::BadResponse, "malformed trailers"));
+    assert_eq!(
+        told(&rig),
+        (
+            Reason::BadResponse,
+            "malformed trailers: pseudo-header field"
+        )
+    );
 }
 
 /// quiche leaves the order of frames on a stream that we opened to us.
@@ -133,6 +180,9 @@ fn informational_heads_are_passed_on_up_to_a_bound() {
         (Reason::BadResponse, "too many informational responses")
     );
 }
+
+/// What a client does wrong on a stream.
+type Spoil = fn(&mut Rig, u64);
 
 /// A DATA frame.
 const BODY: [u8; 6] = [0, 4, b'b', b'o', b'd', b'y'];

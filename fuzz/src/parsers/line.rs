@@ -65,8 +65,9 @@ pub(super) fn check_line(bytes: &[u8]) {
         (b":authority", authority),
         (b":path", path),
     ];
-    let request = core::request(fields.into_iter().collect(), u64::MAX).ok();
-    let record = record(id, request.and_then(|taken| taken.request), &detail);
+    let (request, refused) = core::head(fields.into_iter().collect());
+    let mut record = record(id, request, &detail);
+    record.refused = refused;
     let line = mio::access_log_line(&record);
     let text = std::str::from_utf8(&line).expect("a line is UTF-8");
     let one_line = text.find('\n') == Some(text.len() - 1) && !text.contains('\r');
@@ -81,6 +82,7 @@ fn record(id: u64, request: Option<spooky_core::RequestHead>, detail: &str) -> R
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(id >> 16),
         client: SocketAddr::from(([192, 0, 2, 1], id as u16)),
         request,
+        refused: None,
         backend: (!detail.is_empty()).then(|| detail.into()),
         attempts: id as u32,
         status: (id & 1 == 1).then_some(200 + (id % 300) as u16),
@@ -97,11 +99,11 @@ fn record(id: u64, request: Option<spooky_core::RequestHead>, detail: &str) -> R
 fn check_values(value: &Value, record: &Record) {
     let text = |key: &str| value[key].as_str().map(str::to_owned);
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let head = record.request.as_ref();
     assert_eq!(value.as_object().map(|o| o.len()), Some(16), "{value}");
     assert_eq!(text("id"), Some(format!("{:016x}", record.id)));
-    assert_eq!(text("path"), head.map(|head| lossy(head.path())));
-    assert_eq!(text("authority"), head.map(|head| lossy(head.authority())));
+    assert_eq!(text("path"), record.path().map(lossy));
+    assert_eq!(text("authority"), record.authority().map(lossy));
+    assert_eq!(text("method"), record.method().map(lossy));
     assert_eq!(text("backend").as_deref(), record.backend.as_deref());
     assert_eq!(text("detail").as_deref(), record.detail.as_deref());
     assert_eq!(text("reason").as_deref(), record.reason.map(Reason::as_str));

@@ -1,5 +1,5 @@
-//! The rules of RFC 9114 sections 4.2 and 4.3, said once more: one at a time, each
-//! over all fields, and without a thought for speed.
+//! The rules of RFC 9114 sections 4.2 and 4.3 and of RFC 9110, said once more: one at
+//! a time, each over all fields, and without a thought for speed.
 
 /// What kind of field section it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(super) enum Section {
 pub(super) enum Verdict {
     Fine,
     TooLarge,
+    TooMany,
     Broken,
 }
 
@@ -26,9 +27,12 @@ pub(super) fn size(fields: &Fields<'_>) -> u64 {
     sizes.sum::<usize>() as u64
 }
 
-pub(super) fn judge(section: Section, fields: &Fields<'_>, limit: u64) -> Verdict {
+pub(super) fn judge(section: Section, fields: &Fields<'_>, limit: u64, count: usize) -> Verdict {
     if size(fields) > limit {
         return Verdict::TooLarge;
+    }
+    if fields.len() > count {
+        return Verdict::TooMany;
     }
     let of_its_kind = match section {
         Section::Request => is_request(fields),
@@ -39,9 +43,9 @@ pub(super) fn judge(section: Section, fields: &Fields<'_>, limit: u64) -> Verdic
         && fields.iter().all(|(_, value)| is_value(value))
         && regular(fields)
             .iter()
-            .all(|(name, value)| is_field(name, value))
+            .all(|(name, value)| is_field(section, name, value))
         && pseudo_come_first(fields)
-        && is_framed_once(fields);
+        && (section == Section::Trailers || is_framed_once(section, fields));
     if fine { Verdict::Fine } else { Verdict::Broken }
 }
 
@@ -68,14 +72,60 @@ fn is_request(fields: &Fields<'_>) -> bool {
     let starts = path.starts_with(b"/") || (*path == b"*" && *method == b"OPTIONS");
     let blank = |b: &u8| *b <= b' ' || *b == 0x7f;
     first == last
-        && !first.is_empty()
-        && !first.bytes().any(|b| blank(&b) || b"@/?#\\".contains(&b))
+        && is_authority(first)
         && !method.is_empty()
         && method.iter().all(|b| is_tchar(*b))
         && *method != b"CONNECT"
-        && *scheme == b"https"
+        && scheme.eq_ignore_ascii_case(b"https")
         && starts
         && !path.iter().any(|b| blank(b) || *b == b'#')
+        && has_no_trace_content(method, fields)
+        && has_sound_count(method, fields)
+}
+
+/// RFC 9110 section 9.3.8.
+fn has_no_trace_content(method: &[u8], fields: &Fields<'_>) -> bool {
+    let none = |value: &&[u8]| value.iter().all(|b| *b == b'0');
+    method != b"TRACE" || values(fields, "content-length").iter().all(none)
+}
+
+/// RFC 9110 section 7.6.2.
+fn has_sound_count(method: &[u8], fields: &Fields<'_>) -> bool {
+    let counts = values(fields, "max-forwards");
+    let number = |v: &&[u8]| !v.is_empty() && v.iter().all(u8::is_ascii_digit);
+    ![&b"TRACE"[..], b"OPTIONS"].contains(&method)
+        || (counts.len() <= 1 && counts.iter().all(number))
+}
+
+/// RFC 9110 section 7.2 and RFC 3986 section 3.2, but no comma and no future address.
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let port_fits = port.chars().all(|c| c.is_ascii_digit())
+        && port.trim_start_matches('0').len() <= 5
+        && port.trim_start_matches('0').parse::<u32>().unwrap_or(0) <= 65_535;
+    let inside = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let is_host = match inside {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && is_name(host),
+    };
+    port_fits && is_host && authority.len() <= 261
+}
+
+/// reg-name.
+fn is_name(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+;=".contains(c);
+    let mut parts = host.split('%');
+    let first = parts.next().unwrap_or_default();
+    let mut encoded = parts.map(|part| (part.chars().take(2), part.chars().skip(2)));
+    first.chars().all(plain)
+        && encoded.all(|(digits, rest)| {
+            let digits: Vec<char> = digits.collect();
+            let mut rest = rest;
+            digits.len() == 2 && digits.iter().all(char::is_ascii_hexdigit) && rest.all(plain)
+        })
 }
 
 /// 4.3.2, and 4.5 for 101.
@@ -90,8 +140,9 @@ fn is_response(fields: &Fields<'_>) -> bool {
     number.is_some_and(|n| (100..600).contains(&n) && n != 101)
 }
 
-/// 4.2: a name in lower case, none of a connection's own, and `te` for trailers.
-fn is_field(name: &[u8], value: &[u8]) -> bool {
+/// 4.2: a name in lower case, none of a connection's own, and `te` for trailers, in
+/// the head of a request alone.
+fn is_field(section: Section, name: &[u8], value: &[u8]) -> bool {
     let own = [
         "connection",
         "keep-alive",
@@ -102,7 +153,7 @@ fn is_field(name: &[u8], value: &[u8]) -> bool {
     !name.is_empty()
         && name.iter().all(|b| is_tchar(*b) && !b.is_ascii_uppercase())
         && !own.iter().any(|own| own.as_bytes() == name)
-        && (name != b"te" || value == b"trailers")
+        && (name != b"te" || (section == Section::Request && value == b"trailers"))
 }
 
 /// RFC 9110 section 5.5, and RFC 9114 section 10.3.
@@ -118,8 +169,8 @@ fn pseudo_come_first(fields: &Fields<'_>) -> bool {
     first_regular.is_none() || !order.any(|is_pseudo| is_pseudo)
 }
 
-/// RFC 9110 sections 8.6 and 7.2: one length, in digits, and one host.
-fn is_framed_once(fields: &Fields<'_>) -> bool {
+/// RFC 9110 sections 8.6 and 7.2: one length, in digits, and one host of a request.
+fn is_framed_once(section: Section, fields: &Fields<'_>) -> bool {
     let lengths = values(fields, "content-length");
     let counts = lengths.iter().all(|value| {
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
@@ -130,7 +181,8 @@ fn is_framed_once(fields: &Fields<'_>) -> bool {
             number <= u128::from(u64::MAX)
         }
     });
-    counts && lengths.len() <= 1 && values(fields, "host").len() <= 1
+    let hosts = values(fields, "host").len();
+    counts && lengths.len() <= 1 && (section == Section::Response || hosts <= 1)
 }
 
 /// RFC 9110 section 5.6.2.

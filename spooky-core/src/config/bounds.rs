@@ -53,6 +53,15 @@ pub(super) const WAIT_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// fit the initial congestion window.
 pub(super) const HEADER_BYTES: RangeInclusive<u64> = KIB..=KIB * 40;
 
+/// Fields of a section. More than the upper end never fit into the most bytes, as each
+/// counts 32; fewer than the lower would refuse nearly everything.
+pub(super) const HEADERS: RangeInclusive<u16> = 10..=1280;
+
+/// Peers that are trusted. Each request asks once, whatever their number.
+pub(super) const TRUSTED_PROXIES: usize = 1024;
+/// Bytes of the pseudonym, which every request carries.
+pub(super) const VIA_BYTES: usize = 64;
+
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

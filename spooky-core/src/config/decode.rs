@@ -124,6 +124,43 @@ impl<'a> Decoder<'a> {
         views.collect()
     }
 
+    /// The values under `key`, a list that may be empty or left out.
+    pub(super) fn list<T>(
+        &mut self,
+        view: &View<'_>,
+        key: &'static str,
+        most: usize,
+        parse: impl Fn(&Node) -> Parsed<T>,
+    ) -> Vec<T> {
+        let Some(entry) = view.entry(key) else {
+            return Vec::new();
+        };
+        let path = view.path_of(key);
+        let items: &[Node] = match &entry.node.value {
+            Value::List(items) => items,
+            Value::Refused => return Vec::new(),
+            Value::Nothing | Value::Scalar { .. } | Value::Section(_) => {
+                let message = scalar::expected("a list such as [A, B]", &entry.node);
+                self.fault(entry.node.position, &path, message);
+                return Vec::new();
+            }
+        };
+        if items.len() > most {
+            let message = format!("the list has {} items; {most} at most", items.len());
+            self.fault(entry.position, &path, message);
+            return Vec::new();
+        }
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match parse(item) {
+                Ok(value) => values.push(value),
+                Err(_) if matches!(item.value, Value::Refused) => {}
+                Err(message) => self.fault(item.position, &format!("{path}[{index}]"), message),
+            }
+        }
+        values
+    }
+
     /// The value of `key`, which has to be there.
     pub(super) fn required<T>(
         &mut self,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::model::{BackendTls, Connections, LbType, Limits, LoadBalancing, Log, Quic, Timeouts};
+use super::model::{
+    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Timeouts,
+    XForwarded,
+};
 
 /// The name of the upstream whose keys stand at the top level.
 pub(super) const UPSTREAM: &str = "default";
@@ -65,10 +68,24 @@ impl Default for Timeouts {
     }
 }
 
+impl Default for Forwarding {
+    /// Backends learn who asked, from us alone.
+    fn default() -> Self {
+        Forwarding {
+            trusted_proxies: Vec::new(),
+            x_forwarded: XForwarded::Replace,
+            forwarded: false,
+            via: Some("spooky".to_owned()),
+            proxy_status: true,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             header_bytes: 32 << 10,
+            headers: 100,
         }
     }
 }

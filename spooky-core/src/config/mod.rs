@@ -20,6 +20,7 @@ mod decode;
 mod defaults;
 mod diagnostic;
 mod model;
+mod network;
 mod node;
 mod scalar;
 mod schema;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 pub use diagnostic::{Diagnostic, Position, Positions};
 pub use model::*;
+pub use network::Network;
 
 use decode::Decoder;
 use diagnostic::Report;

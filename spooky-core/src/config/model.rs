@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::Positions;
+use super::{Network, Positions};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +26,8 @@ pub struct Config {
     /// keys are flattened to the top level when printed.
     #[serde(flatten)]
     pub upstream: Upstream,
+    /// What backends learn of clients, and clients of Spooky.
+    pub forwarding: Forwarding,
     /// Bounds an operator may set.
     pub limits: Limits,
     /// What is logged, and where.
@@ -197,6 +199,34 @@ pub struct Timeouts {
     pub response_header: Duration,
 }
 
+/// What backends learn of clients, and clients of Spooky.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forwarding {
+    /// Peers whose own forwarding fields count.
+    pub trusted_proxies: Vec<Network>,
+    /// `x-forwarded-for`, `-proto` and `-host`.
+    pub x_forwarded: XForwarded,
+    /// RFC 7239's field is added.
+    pub forwarded: bool,
+    /// Our pseudonym in `via` and `proxy-status`; `None` leaves `via` alone.
+    #[serde(serialize_with = "super::units::serialize_or_off")]
+    pub via: Option<String>,
+    /// RFC 9209's field is on responses that Spooky makes or alters.
+    pub proxy_status: bool,
+}
+
+/// What becomes of `x-forwarded-for`, `-proto` and `-host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum XForwarded {
+    /// They say what we know, whatever came.
+    Replace,
+    /// What we know is added to what a trusted peer said.
+    Append,
+    /// They are not set.
+    Off,
+}
+
 /// Bounds an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
@@ -205,6 +235,8 @@ pub struct Limits {
     /// congestion window and never be sent on.
     #[serde(serialize_with = "super::units::serialize_size")]
     pub header_bytes: u64,
+    /// Fields of a field section, pseudo-header fields among them; 10 to 1280.
+    pub headers: u16,
 }
 
 /// What is logged, and where.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds;
-use super::model::{AccessFormat, LbType, LogTarget, Workers};
+use super::model::{AccessFormat, LbType, LogTarget, Workers, XForwarded};
+use super::network::Network;
 use super::node::{Node, Value};
 use super::schema;
 use super::units;
@@ -260,6 +261,46 @@ pub(super) fn access_format(node: &Node) -> Parsed<AccessFormat> {
         &[("json", AccessFormat::Json)],
         &schema::PROMISED_FORMATS,
     )
+}
+
+/// An address or a block of them.
+pub(super) fn network(node: &Node) -> Parsed<Network> {
+    let what = "an IP address or block such as 10.0.0.0/8 or 2001:db8::/32";
+    text(node, what)?
+        .parse()
+        .map_err(|reason| format!("{}: {reason}", expected(what, node)))
+}
+
+pub(super) fn x_forwarded(node: &Node) -> Parsed<XForwarded> {
+    let words = [
+        ("replace", XForwarded::Replace),
+        ("append", XForwarded::Append),
+        ("off", XForwarded::Off),
+    ];
+    choice(node, &words, &[])
+}
+
+/// A name that is a token in `via` (RFC 9110 section 7.6.3) as in `proxy-status`
+/// (RFC 8941 section 3.3.4: begins with a letter), or none.
+pub(super) fn pseudonym(node: &Node) -> Parsed<Option<String>> {
+    let what = format!(
+        "off, or a name of 1 to {} letters, digits, '-', '_' and '.', beginning with a letter",
+        bounds::VIA_BYTES
+    );
+    let text = text(node, &what)?;
+    if text == "off" || text == "false" {
+        return Ok(None);
+    }
+    let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let legal = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.len() <= bounds::VIA_BYTES
+        && text.bytes().all(character)
+        // It would be read as a flag, and there is nothing to switch on.
+        && !matches!(text, "on" | "true");
+    if legal {
+        return Ok(Some(text.to_owned()));
+    }
+    Err(expected(&what, node))
 }
 
 /// One of a few words; of those that are promised, it says so.

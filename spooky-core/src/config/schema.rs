@@ -23,6 +23,7 @@ pub(super) static ROOT: Section = Section {
         "backends",
         "connections",
         "timeouts",
+        "forwarding",
         "limits",
         "log",
         "drain_timeout",
@@ -40,7 +41,6 @@ pub(super) static ROOT: Section = Section {
         "dns",
         "retries",
         "routes",
-        "forwarding",
         "admin",
     ],
 };
@@ -119,9 +119,21 @@ pub(super) static TIMEOUTS: Section = Section {
     promised: &["idle", "request"],
 };
 
+pub(super) static FORWARDING: Section = Section {
+    name: "forwarding",
+    accepted: &[
+        "trusted_proxies",
+        "x_forwarded",
+        "forwarded",
+        "via",
+        "proxy_status",
+    ],
+    promised: &[],
+};
+
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes"],
+    accepted: &["header_bytes", "headers"],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -130,7 +142,6 @@ pub(super) static LIMITS: Section = Section {
         "requests_per_connection",
         "handshake_timeout",
         "request_header_timeout",
-        "headers",
         "body_bytes",
         "resets_per_connection",
     ],
@@ -149,7 +160,7 @@ pub(super) static ACCESS: Section = Section {
 };
 
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 12] = [
+pub(super) static SECTIONS: [&Section; 13] = [
     &ROOT,
     &LISTEN,
     &TLS,
@@ -159,6 +170,7 @@ pub(super) static SECTIONS: [&Section; 12] = [
     &BACKEND,
     &CONNECTIONS,
     &TIMEOUTS,
+    &FORWARDING,
     &LIMITS,
     &LOG,
     &ACCESS,

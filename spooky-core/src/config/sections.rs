@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
-    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Limits, Listen,
+    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Forwarding, Limits, Listen,
     LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
 };
 use super::node::Node;
@@ -22,6 +22,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let tls = tls(decoder, &root);
     let quic = quic(decoder, &root);
     let upstream = upstream(decoder, &root, quic.clone());
+    let forwarding = forwarding(decoder, &root);
     let limits = limits(decoder, &root);
     let log = log(decoder, &root);
     let drain_timeout = decoder.value(
@@ -36,6 +37,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
         tls: tls?,
         quic,
         upstream,
+        forwarding,
         limits,
         log,
         drain_timeout,
@@ -223,11 +225,37 @@ fn timeouts(decoder: &mut Decoder<'_>, root: &View<'_>) -> Timeouts {
     }
 }
 
+fn forwarding(decoder: &mut Decoder<'_>, root: &View<'_>) -> Forwarding {
+    let view = decoder.section(root, "forwarding", &schema::FORWARDING);
+    let default = Forwarding::default();
+    let most = bounds::TRUSTED_PROXIES;
+    Forwarding {
+        trusted_proxies: decoder.list(&view, "trusted_proxies", most, scalar::network),
+        x_forwarded: decoder.value(
+            &view,
+            "x_forwarded",
+            default.x_forwarded,
+            scalar::x_forwarded,
+        ),
+        forwarded: decoder.value(&view, "forwarded", default.forwarded, scalar::flag),
+        via: decoder.value(&view, "via", default.via, scalar::pseudonym),
+        proxy_status: decoder.value(&view, "proxy_status", default.proxy_status, scalar::flag),
+    }
+}
+
 fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
-    let default = Limits::default().header_bytes;
+    let default = Limits::default();
     Limits {
-        header_bytes: decoder.value(&view, "header_bytes", default, scalar::header_bytes),
+        header_bytes: decoder.value(
+            &view,
+            "header_bytes",
+            default.header_bytes,
+            scalar::header_bytes,
+        ),
+        headers: decoder.value(&view, "headers", default.headers, |node| {
+            scalar::number(node, &bounds::HEADERS)
+        }),
     }
 }
 

@@ -80,6 +80,14 @@ pub(super) fn serialize_size<S: Serializer>(bytes: &u64, serializer: S) -> Resul
     serializer.serialize_str(&format_size(*bytes))
 }
 
+/// Text, or `off`.
+pub(super) fn serialize_or_off<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.as_deref().unwrap_or("off"))
+}
+
 pub(super) fn serialize_level<S: Serializer>(
     level: &log::LevelFilter,
     serializer: S,

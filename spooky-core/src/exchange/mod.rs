@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::http::{Fields, LocalReply, RequestHead, ResponseHead};
+use crate::http::{Fields, Glimpse, LocalReply, RequestHead, ResponseHead};
 use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
@@ -108,8 +108,10 @@ pub(crate) struct Exchange {
     pub(crate) stream: u64,
     pub(crate) client: SocketAddr,
     pub(crate) state: State,
-    /// `None` if the head could not be read.
+    /// `None` if the head was refused.
     pub(crate) head: Option<RequestHead>,
+    /// What the record tells of a head that was.
+    pub(crate) refused: Option<Glimpse>,
     pub(crate) request: Flow,
     pub(crate) response: Flow,
     pub(crate) response_head: Head,
@@ -153,6 +155,7 @@ impl Exchange {
             client,
             state: State::New,
             head: None,
+            refused: None,
             request: Flow::default(),
             response: Flow::default(),
             response_head: Head::Awaited,

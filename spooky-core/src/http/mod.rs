@@ -1,10 +1,14 @@
-//! The message: what a head may say, and what Spooky says itself. No state.
+//! The message: what a head may say, what a gateway makes of it, and what Spooky
+//! says itself.
 
+mod date;
 mod fields;
+mod forward;
 mod head;
 mod reply;
 
 pub use fields::Fields;
-pub use head::RequestHead;
-pub(crate) use head::{HeadError, ResponseHead, check_trailers};
-pub(crate) use reply::LocalReply;
+pub(crate) use forward::Forwarder;
+pub(crate) use head::{Bounds, HeadError, Refused, ResponseHead, Trailers, parse_trailers};
+pub use head::{Glimpse, RequestHead};
+pub(crate) use reply::{LocalReply, Signature};

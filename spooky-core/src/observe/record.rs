@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::http::RequestHead;
+use crate::http::{Glimpse, RequestHead};
 
 /// One finished exchange. The access log, tests and `explain` read the same.
 #[derive(Debug)]
@@ -15,8 +15,10 @@ pub struct Record {
     pub started: SystemTime,
     /// The client's address at the end.
     pub client: SocketAddr,
-    /// The request's head as it came; `None` if it was not readable.
+    /// The request's head as it came; `None` if it was refused.
     pub request: Option<RequestHead>,
+    /// What could be told of a head that was refused.
+    pub refused: Option<Glimpse>,
     /// Id of the backend asked last.
     pub backend: Option<Arc<str>>,
     /// Backends asked.
@@ -37,6 +39,29 @@ pub struct Record {
     pub reason: Option<Reason>,
     /// What only this case knows (a TLS error's text, a stream error code); short.
     pub detail: Option<Box<str>>,
+}
+
+impl Record {
+    /// The request's method, if one was sound.
+    pub fn method(&self) -> Option<&[u8]> {
+        let refused = || self.refused.as_ref().and_then(Glimpse::method);
+        let head = self.request.as_ref();
+        head.map_or_else(refused, |head| Some(head.method()))
+    }
+
+    /// Path and query, if they were sound.
+    pub fn path(&self) -> Option<&[u8]> {
+        let refused = || self.refused.as_ref().and_then(Glimpse::path);
+        let head = self.request.as_ref();
+        head.map_or_else(refused, |head| Some(head.path()))
+    }
+
+    /// The authority, if it was sound.
+    pub fn authority(&self) -> Option<&[u8]> {
+        let refused = || self.refused.as_ref().and_then(Glimpse::authority);
+        let head = self.request.as_ref();
+        head.map_or_else(refused, |head| Some(head.authority()))
+    }
 }
 
 /// How an exchange ended.
@@ -78,8 +103,11 @@ macro_rules! reasons {
             pub fn as_str(self) -> &'static str { match self { $(Reason::$name => $word,)* } }
             /// Status of the local reply.
             pub fn status(self) -> u16 { match self { $(Reason::$name => $status,)* } }
-            /// Proxy error type, RFC 9209 section 2.3.
-            pub fn proxy_error(self) -> &'static str { match self { $(Reason::$name => $error,)* } }
+            /// Proxy error type, RFC 9209 section 2.3; `None` where nothing failed.
+            pub fn proxy_error(self) -> Option<&'static str> {
+                let error = match self { $(Reason::$name => $error,)* };
+                (!error.is_empty()).then_some(error)
+            }
         }
     };
 }
@@ -91,10 +119,14 @@ reasons! {
     ClientGone = "client_gone", 499, "http_request_error";
     /// The request breaks a rule of HTTP.
     BadRequest = "bad_request", 400, "http_request_error";
-    /// The request's head is larger than `limits.header_bytes`.
+    /// The request's head or trailers are more than `limits.header_bytes` or `limits.headers`.
     RequestHeadTooLarge = "request_head_too_large", 431, "http_request_denied";
     /// CONNECT is not available.
     ConnectRefused = "connect_refused", 501, "http_request_denied";
+    /// A TRACE request that may be forwarded no more, and whose content is not reflected.
+    TraceRefused = "trace_refused", 501, "http_request_denied";
+    /// An OPTIONS request that may be forwarded no more: answered here.
+    MaxForwards = "max_forwards", 204, "";
     /// Every backend has weight 0 or is otherwise out of question.
     NoBackend = "no_backend", 503, "destination_unavailable";
     /// The backend's host says that nobody listens.
@@ -119,7 +151,7 @@ reasons! {
     BackendGone = "backend_gone", 502, "connection_terminated";
     /// The response breaks a rule of HTTP.
     BadResponse = "bad_response", 502, "http_protocol_error";
-    /// The response's head is larger than `limits.header_bytes`.
+    /// The response's head or trailers are more than `limits.header_bytes` or `limits.headers`.
     ResponseHeadTooLarge = "response_head_too_large", 502, "http_response_header_section_size";
     /// The response's body is shorter or longer than its content-length.
     ResponseIncomplete = "response_incomplete", 502, "http_response_incomplete";

@@ -9,7 +9,6 @@ use super::Proxy;
 use crate::backend::{self, connect_failure};
 use crate::downstream::Phase;
 use crate::exchange::{Exchange, Head, State};
-use crate::http::LocalReply;
 use crate::io::{Event, Handle};
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -121,17 +120,27 @@ impl Proxy {
         now: Instant,
     ) {
         self.detach(id, now);
+        let wall = self.wall(now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
         exchange.reason = Some(reason);
         exchange.detail = detail;
         if matches!(exchange.response_head, Head::Sent) || exchange.reply.is_some() {
-            self.reset_client(id, code::INTERNAL_ERROR, now);
+            // RFC 9114 section 4.1.2: malformed requests "MUST be treated as a stream
+            // error of type H3_MESSAGE_ERROR".
+            let malformed = matches!(reason, Reason::BadRequest | Reason::RequestIncomplete);
+            let stream_code = if malformed {
+                code::MESSAGE_ERROR
+            } else {
+                code::INTERNAL_ERROR
+            };
+            self.reset_client(id, stream_code, now);
             return;
         }
         let to_head = exchange.is_head_request();
-        exchange.reply = Some(LocalReply::new(reason, exchange.detail.as_deref(), to_head));
+        let detail = exchange.detail.as_deref();
+        exchange.reply = Some(self.forwarder.reply(reason, detail, to_head, wall));
         exchange.state = State::Replying;
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         // What is held of the backend's response gives way to the reply.
@@ -280,6 +289,7 @@ impl Proxy {
             started: self.wall(exchange.started),
             client,
             request: exchange.head,
+            refused: exchange.refused,
             backend: exchange.backend,
             attempts: exchange.attempts,
             status: exchange.status,

@@ -31,6 +31,7 @@ use rand::rngs::StdRng;
 
 use crate::assembly::Assembly;
 use crate::exchange::Exchange;
+use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
 use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
 use crate::observe::{BackendSnapshot, Counters, Snapshot};
@@ -101,6 +102,8 @@ pub struct Proxy {
     events: VecDeque<Event>,
     /// Bodies pass through here, one turn at a time.
     scratch: Box<[u8]>,
+    /// Heads are put together here, one at a time.
+    forwarder: Forwarder,
     counters: Counters,
     half_open: usize,
     next_exchange: u64,
@@ -178,6 +181,7 @@ impl Proxy {
             stateless: VecDeque::new(),
             events: VecDeque::new(),
             scratch: vec![0; limits::TURN_BYTES].into_boxed_slice(),
+            forwarder: Forwarder::new(&setup.config().forwarding),
             counters: Counters::default(),
             half_open: 0,
             next_exchange: (worker as u64) << 48,

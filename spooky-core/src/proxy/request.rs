@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{Fields, HeadError, RequestHead, check_trailers};
+use crate::http::{Bounds, Fields, HeadError, Refused, RequestHead, parse_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -33,28 +33,36 @@ impl Proxy {
         self.timers.set_owner(timer, Owner::Exchange(id));
         conn.session.exchanges.insert(stream, id);
         self.counters.requests += 1;
-        let parsed = RequestHead::parse(list, self.setup.config().limits.header_bytes);
+        let parsed = RequestHead::parse(list, self.head_bounds());
         if refused {
-            self.reject(id, parsed.ok(), now);
+            self.reject(id, parsed, now);
             return;
         }
         match parsed {
             Ok(head) => self.accept_request(id, head, now),
-            Err(HeadError::TooLarge) => self.fail(id, Reason::RequestHeadTooLarge, None, now),
-            Err(HeadError::Connect) => self.fail(id, Reason::ConnectRefused, None, now),
-            Err(HeadError::Malformed(text)) => {
-                self.fail(id, Reason::BadRequest, Some(text.into()), now)
+            Err(Refused { error, glimpse }) => {
+                if let Some(exchange) = self.exchanges.get_mut(id) {
+                    exchange.refused = Some(glimpse);
+                }
+                self.fail(id, request_refusal(error), error.detail(), now);
             }
         }
     }
 
+    pub(super) fn head_bounds(&self) -> Bounds {
+        Bounds::from(&self.setup.config().limits)
+    }
+
     /// RFC 9114 section 5.2: a request from the GOAWAY's id on is refused in a way
     /// that says that nothing was done, so the client may try elsewhere.
-    fn reject(&mut self, id: Handle, head: Option<RequestHead>, now: Instant) {
+    fn reject(&mut self, id: Handle, parsed: Result<RequestHead, Refused>, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        exchange.head = head;
+        match parsed {
+            Ok(head) => exchange.head = Some(head),
+            Err(Refused { glimpse, .. }) => exchange.refused = Some(glimpse),
+        }
         exchange.reason = Some(Reason::Draining);
         self.reset_client(id, code::REQUEST_REJECTED, now);
     }
@@ -66,9 +74,24 @@ impl Proxy {
         exchange.request.expected = head.content_length();
         let short =
             exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
+        let last = head.max_forwards() == Some(0);
+        let is_trace = head.method() == b"TRACE";
         exchange.head = Some(head);
         if short {
             self.request_wrong_length(id, now);
+            return;
+        }
+        if last {
+            // RFC 9110 section 7.6.2: with a Max-Forwards of zero "the recipient MUST NOT
+            // forward the request; instead, [it] MUST respond as the final recipient".
+            // We have no options to tell of. Section 9.3.8 would have TRACE reflected,
+            // and with it credentials of the client to scripts that must not see them.
+            let reason = if is_trace {
+                Reason::TraceRefused
+            } else {
+                Reason::MaxForwards
+            };
+            self.fail(id, reason, None, now);
             return;
         }
         self.choose(id, None, now);
@@ -141,7 +164,8 @@ impl Proxy {
             return true;
         };
         let fin = exchange.request.ended && exchange.request.trailers.is_none();
-        match conn.session.send_request(head.fields(), fin) {
+        let fields = self.forwarder.request(head, exchange.client.ip());
+        match conn.session.send_request(fields, fin) {
             Ok(stream) => {
                 exchange.state = State::Open { connection, stream };
                 exchange.request.finished = fin;
@@ -254,17 +278,14 @@ impl Proxy {
     }
 
     pub(super) fn request_trailers(&mut self, id: Handle, list: Fields, now: Instant) {
-        if check_trailers(&list, self.setup.config().limits.header_bytes).is_err() {
-            self.fail(
-                id,
-                Reason::BadRequest,
-                Some("malformed trailers".into()),
-                now,
-            );
-            return;
-        }
-        if let Some(exchange) = self.exchanges.get_mut(id) {
-            exchange.request.trailers = Some(list);
+        match parse_trailers(list, self.head_bounds()) {
+            Ok(trailers) => {
+                if let Some(exchange) = self.exchanges.get_mut(id) {
+                    let some = Some(trailers.fields).filter(|fields| !fields.is_empty());
+                    exchange.request.trailers = some;
+                }
+            }
+            Err(error) => self.fail(id, request_refusal(error), error.of_trailers(), now),
         }
     }
 
@@ -327,5 +348,14 @@ impl Proxy {
     pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
         let text = "the body is not as long as its content-length";
         self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
+    }
+}
+
+/// Why a request with such a head or such trailers is not taken.
+fn request_refusal(error: HeadError) -> Reason {
+    match error {
+        HeadError::TooLarge(_) | HeadError::TooMany(_) => Reason::RequestHeadTooLarge,
+        HeadError::Malformed(_) => Reason::BadRequest,
+        HeadError::Connect => Reason::ConnectRefused,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Proxy;
 use crate::exchange::{Head, State};
-use crate::http::{Fields, HeadError, ResponseHead, check_trailers};
+use crate::http::{Fields, HeadError, ResponseHead, parse_trailers};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -14,38 +14,35 @@ use crate::session::StreamError;
 impl Proxy {
     /// A HEADERS frame of the backend: informational, final, or trailers.
     pub(super) fn response_headers(&mut self, id: Handle, list: Fields, now: Instant) {
-        let limit = self.setup.config().limits.header_bytes;
+        let bounds = self.head_bounds();
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        match exchange.response_head {
-            Head::Awaited => match ResponseHead::parse(list, limit) {
-                Ok(head) if head.is_informational() => self.informational(id, &head, now),
-                Ok(head) => self.final_head(id, head, now),
-                Err(HeadError::TooLarge) => {
-                    let text = format!("more than {limit} bytes (limits.header_bytes)");
-                    self.fail(id, Reason::ResponseHeadTooLarge, Some(text.into()), now);
-                }
-                Err(HeadError::Malformed(text)) => {
-                    self.fail(id, Reason::BadResponse, Some(text.into()), now)
-                }
-                Err(HeadError::Connect) => self.fail(id, Reason::Internal, None, now),
+        let (error, detail) = match exchange.response_head {
+            Head::Awaited => match ResponseHead::parse(list, bounds) {
+                Ok(head) if head.is_informational() => return self.informational(id, head, now),
+                Ok(head) => return self.final_head(id, head, now),
+                Err(error) => (error, error.detail()),
             },
-            Head::Held(_) | Head::Sent => match check_trailers(&list, limit) {
-                Ok(()) => exchange.response.trailers = Some(list),
-                Err(_) => self.fail(
-                    id,
-                    Reason::BadResponse,
-                    Some("malformed trailers".into()),
-                    now,
-                ),
+            Head::Held(_) | Head::Sent => match parse_trailers(list, bounds) {
+                Ok(trailers) => {
+                    exchange.response.trailers = self.forwarder.response_trailers(trailers);
+                    return;
+                }
+                Err(error) => (error, error.of_trailers()),
             },
-        }
+        };
+        let reason = match error {
+            HeadError::TooLarge(_) | HeadError::TooMany(_) => Reason::ResponseHeadTooLarge,
+            HeadError::Malformed(_) => Reason::BadResponse,
+            HeadError::Connect => Reason::Internal,
+        };
+        self.fail(id, reason, detail, now);
     }
 
     /// Passes a 1xx response on at once, or drops it: it is a courtesy, and must
     /// not hold up the response.
-    fn informational(&mut self, id: Handle, head: &ResponseHead, now: Instant) {
+    fn informational(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -66,6 +63,7 @@ impl Proxy {
         if !conn.session.heads.is_empty() {
             return;
         }
+        self.forwarder.informational(&mut head);
         match conn
             .session
             .send_response(exchange.stream, &head.fields, !exchange.head_begun, false)
@@ -86,7 +84,8 @@ impl Proxy {
         }
     }
 
-    fn final_head(&mut self, id: Handle, head: ResponseHead, now: Instant) {
+    fn final_head(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
+        let wall = self.wall(now);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -100,6 +99,7 @@ impl Proxy {
             .is_some_and(|c| c.session.is_read(stream));
         let short =
             exchange.response.ended && exchange.response.expected.is_some_and(|length| length > 0);
+        self.forwarder.response(&mut head, wall);
         exchange.response_head = Head::Held(head);
         let downstream = exchange.downstream;
         self.set_deadline(id, None);

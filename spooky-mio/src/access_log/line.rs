@@ -36,14 +36,13 @@ struct Line<'a> {
 /// Appends the line and its line break. Whatever bytes a client sent, there is
 /// no other line break in it, and it is valid JSON and UTF-8.
 pub(crate) fn append(buffer: &mut Vec<u8>, record: &Record) {
-    let request = record.request.as_ref();
     let line = Line {
         time: rfc3339(record.started),
         id: format!("{:016x}", record.id),
         client: record.client,
-        method: request.map(|head| String::from_utf8_lossy(head.method())),
-        authority: request.map(|head| String::from_utf8_lossy(head.authority())),
-        path: request.map(|head| String::from_utf8_lossy(head.path())),
+        method: record.method().map(String::from_utf8_lossy),
+        authority: record.authority().map(String::from_utf8_lossy),
+        path: record.path().map(String::from_utf8_lossy),
         backend: record.backend.as_deref(),
         attempts: record.attempts,
         status: record.status,

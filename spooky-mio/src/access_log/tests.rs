@@ -111,6 +111,7 @@ fn record(id: u64) -> Box<Record> {
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
         client: SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 4433)),
         request: None,
+        refused: None,
         backend: Some("web1".into()),
         attempts: 1,
         status: Some(502),

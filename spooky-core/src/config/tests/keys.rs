@@ -108,7 +108,8 @@ fn a_key_with_strange_characters_stays_on_one_line() {
         refused("\"a\\nb.c\": 1\n"),
         [
             "5:1: 'a\\nb.c': unknown key 'a\\nb.c'; the keys here are workers, listen, tls, quic, \
-             backend_tls, load_balancing, backends, connections, timeouts, limits, log, drain_timeout"
+             backend_tls, load_balancing, backends, connections, timeouts, forwarding, limits, log, \
+             drain_timeout"
         ]
     );
     let long = refused(&format!("{}: 1\n", "k".repeat(900)));

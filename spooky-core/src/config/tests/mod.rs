@@ -2,6 +2,7 @@
 //!
 //! Messages are asserted whole: they are what an operator has to go by.
 
+mod forwarding;
 mod keys;
 mod mutations;
 mod paths;

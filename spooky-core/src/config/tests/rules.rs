@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Connections, Limits, Quic, Timeouts};
+use super::super::{Connections, Forwarding, Limits, Quic, Timeouts, XForwarded};
 use super::{accepted, faults, refused};
 
 #[test]
@@ -44,7 +44,18 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(
         config.limits,
         Limits {
-            header_bytes: 32 << 10
+            header_bytes: 32 << 10,
+            headers: 100,
+        }
+    );
+    assert_eq!(
+        config.forwarding,
+        Forwarding {
+            trusted_proxies: Vec::new(),
+            x_forwarded: XForwarded::Replace,
+            forwarded: false,
+            via: Some("spooky".to_owned()),
+            proxy_status: true,
         }
     );
     assert_eq!(config.log.level, log::LevelFilter::Info);
@@ -149,6 +160,20 @@ fn heads_fit_the_initial_congestion_window() {
             "{what} '40961': larger heads do not fit the initial congestion window \
              and would never be sent on"
         )]
+    );
+}
+
+#[test]
+fn the_number_of_fields_has_a_range() {
+    for count in [10, 1280] {
+        let config = accepted(&format!("limits: {{ headers: {count} }}\n"));
+        assert_eq!(config.limits.headers, count);
+    }
+    let what = "5:20: limits.headers: expected a whole number from 10 to 1280, found";
+    assert_eq!(refused("limits: { headers: 9 }\n"), [format!("{what} '9'")]);
+    assert_eq!(
+        refused("limits: { headers: 1281 }\n"),
+        [format!("{what} '1281'")]
     );
 }
 
