@@ -478,6 +478,11 @@ fn cookies_stay_apart_and_fields_keep_their_order() {
             get(&[("range", "bytes=0-99,200-"), ("if-range", "\"x\"")]),
         ),
         forwarded("priority", "RFC 9218 5", get(&[("priority", "u=1, i")])),
+        forwarded(
+            "credentials",
+            "RFC 9110 11.6.2",
+            get(&[("authorization", "Basic YTpi")]),
+        ),
         forwarded("early-data", "RFC 8470 5.1", get(&[("early-data", "1")])),
     ];
     check(&rows);

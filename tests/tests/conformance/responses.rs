@@ -30,7 +30,7 @@ fn a_status_is_a_number_of_three_digits_below_600() {
         response("101", &[("upgrade", "x")]),
     ));
     for status in [
-        "200", "201", "299", "300", "404", "418", "499", "500", "599",
+        "200", "201", "299", "300", "404", "418", "425", "499", "500", "599",
     ] {
         let head = response(status, &[]);
         rows.push(row(
@@ -282,6 +282,7 @@ fn fields_of_a_response_are_passed_on_in_order_and_untouched() {
             ],
         ),
         response("429", &[("retry-after", "120")]),
+        response("200", &[("age", "5"), ("etag", "W/\"x\""), ("vary", "*")]),
     ] {
         let bytes = [headers(&head), data(b"body")].concat();
         rows.push(row(
