@@ -46,6 +46,19 @@ pub const GOODBYE: Duration = Duration::from_millis(200);
 /// its room back; one that holds a connection now and then need not ask for it anew.
 pub const EMPTY_TABLE: usize = 64;
 
+/// Over so long the requests that a client cancels are counted, for
+/// `limits.resets_per_connection`.
+pub const CANCEL_WINDOW: Duration = Duration::from_secs(30);
+
+/// Streams that we reset on one connection, after which it is given up: a client is told
+/// to go (GOAWAY), a backend gets no new request, and beyond twice as many the client's
+/// connection is closed.
+///
+/// quiche 0.30 forgets a stream when it is reset, but not the RESET_STREAM, which it
+/// sends again whenever it takes the packet for lost. A peer that acknowledges all but
+/// those would make a list of them that grows for as long as the connection lives.
+pub const RESETS_TOLD: u64 = 10_000;
+
 /// A reset waits at most so long for what was written before it to be sent.
 pub const RESET_BLOCKED: Duration = Duration::from_secs(1);
 

@@ -25,7 +25,9 @@ pub(crate) mod code {
     pub(crate) const NO_ERROR: u64 = 0x100;
     pub(crate) const INTERNAL_ERROR: u64 = 0x102;
     pub(crate) const MESSAGE_ERROR: u64 = 0x10e;
+    pub(crate) const EXCESSIVE_LOAD: u64 = 0x107;
     pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
+    pub(crate) const REQUEST_INCOMPLETE: u64 = 0x10d;
     pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
 }
 
@@ -600,6 +602,12 @@ impl Session {
     pub(crate) fn was_stopped(&mut self) -> bool {
         let stops = self.quic.stats().stopped_stream_count_remote;
         std::mem::replace(&mut self.peer_stops, stops) != stops
+    }
+
+    /// Streams that were reset from here, for whatever reason; see
+    /// [`limits::RESETS_TOLD`].
+    pub(crate) fn resets_told(&self) -> u64 {
+        self.quic.stats().reset_stream_count_local
     }
 
     /// True if the end of `stream` may be a reset that quiche does not tell of.

@@ -88,6 +88,12 @@ impl<O: Copy> Timers<O> {
         }
     }
 
+    /// When a timer fires, if it is armed.
+    pub(crate) fn deadline(&self, id: TimerId) -> Option<Instant> {
+        let slot = &self.slots[id.0];
+        (slot.place != IDLE).then_some(slot.deadline)
+    }
+
     /// The next deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|&slot| self.slots[slot].deadline)

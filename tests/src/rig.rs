@@ -19,6 +19,7 @@ use spooky_core::pump::{Io, Pump, Sent};
 use spooky_core::{Material, Params, Proxy, Setup, Shared};
 
 use crate::raw::{Raw, Received};
+use crate::sim::memory::{self, charged};
 
 /// Longest datagram that a peer sends.
 const DATAGRAM: usize = 1350;
@@ -104,7 +105,7 @@ impl Rig {
         let mut client = Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]);
         client.raw = options.raw_client.map(Raw::new);
         Rig {
-            proxy: proxy(&options, cert, key),
+            proxy: charged(|| proxy(&options, cert, key)),
             client,
             connections: Vec::new(),
             records: Vec::new(),
@@ -183,7 +184,7 @@ impl Rig {
     pub fn run(&mut self) -> usize {
         let now = self.now();
         let mut wires = Wires::default();
-        self.pump.run(&mut self.proxy, &mut wires, now);
+        charged(|| self.pump.run(&mut self.proxy, &mut wires, now));
         let count = wires.datagrams.len();
         for (to, data) in wires.datagrams {
             if to == client_address() {
@@ -199,6 +200,13 @@ impl Rig {
             }
         }
         count
+    }
+
+    /// Bytes that the proxies of this thread hold, and what they gave out that still
+    /// lives, as [`Rig::records`]; in a binary whose allocator is
+    /// [`Counting`](crate::sim::Counting).
+    pub fn held(&self) -> i64 {
+        memory::live()
     }
 
     /// Sends a request without a body from the client.
@@ -242,6 +250,31 @@ impl Rig {
             .expect("the backend may answer");
     }
 
+    /// A field of the newest head on a stream of the client.
+    pub fn field(&self, stream: u64, name: &str) -> Option<String> {
+        let mut events = self
+            .client
+            .events
+            .iter()
+            .rev()
+            .filter(|(s, _)| *s == stream);
+        events.find_map(|(_, event)| {
+            let h3::Event::Headers { list, .. } = event else {
+                return None;
+            };
+            let field = list.iter().find(|f| f.name() == name.as_bytes())?;
+            Some(String::from_utf8_lossy(field.value()).into_owned())
+        })
+    }
+
+    /// Sends an informational response on a backend's connection.
+    pub fn inform(&mut self, connection: usize, stream: u64, status: &str) {
+        let fields = [Header::new(b":status", status.as_bytes())];
+        let (h3, quic) = self.connections[connection].1.http();
+        h3.send_response(quic, stream, &fields, false)
+            .expect("the backend may answer");
+    }
+
     fn give(
         &mut self,
         socket: SocketId,
@@ -260,7 +293,9 @@ impl Rig {
                 handed_over: false,
                 data: &mut data,
             };
-            self.proxy.handle_datagram(datagram, &mut Vec::new(), now);
+            charged(|| {
+                self.proxy.handle_datagram(datagram, &mut Vec::new(), now);
+            });
         }
         count
     }

@@ -51,7 +51,8 @@ backends:
 const TIGHT: &str = "
 quic: { max_streams: 4, stream_window: 2KiB, connection_window: 17KiB }
 connections: { max: 2, max_requests: 3, max_pending: 2, min_idle: 1 }
-limits: { header_bytes: 4KiB }
+timeouts: { idle: 2s, request: 20s }
+limits: { header_bytes: 4KiB, body_bytes: 3000, resets_per_connection: 1 }
 ";
 
 static SETUPS: LazyLock<[Arc<Setup>; 2]> =

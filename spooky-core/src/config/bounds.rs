@@ -52,6 +52,11 @@ pub(super) const WAIT_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// Bytes of a field section. quiche sends a head whole or never, so it has to
 /// fit the initial congestion window.
 pub(super) const HEADER_BYTES: RangeInclusive<u64> = KIB..=KIB * 40;
+/// Bytes of a request's body, or none. The upper end is more than anybody waits for.
+pub(super) const BODY_BYTES: RangeInclusive<u64> = 0..=GIB * 1024 * 1024;
+/// Requests that a client may cancel on one connection within
+/// [`CANCEL_WINDOW`](crate::limits::CANCEL_WINDOW).
+pub(super) const RESETS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// Fields of a section. More than the upper end never fit into the most bytes, as each
 /// counts 32; fewer than the lower would refuse nearly everything.

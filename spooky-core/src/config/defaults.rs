@@ -64,6 +64,8 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(5),
             response_header: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            request: Duration::ZERO,
         }
     }
 }
@@ -86,6 +88,8 @@ impl Default for Limits {
         Limits {
             header_bytes: 32 << 10,
             headers: 100,
+            body_bytes: 0,
+            resets_per_connection: 1000,
         }
     }
 }

@@ -197,6 +197,13 @@ pub struct Timeouts {
     /// From the request's end or last progress to the response's head.
     #[serde(serialize_with = "super::units::serialize_duration")]
     pub response_header: Duration,
+    /// Without a byte of a body either way, once a response has begun or while the
+    /// client has more to send.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub idle: Duration,
+    /// From the request's head to the end of the response; zero is none.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub request: Duration,
 }
 
 /// What backends learn of clients, and clients of Spooky.
@@ -237,6 +244,12 @@ pub struct Limits {
     pub header_bytes: u64,
     /// Fields of a field section, pseudo-header fields among them; 10 to 1280.
     pub headers: u16,
+    /// Bytes of a request's body; zero is none.
+    #[serde(serialize_with = "super::units::serialize_size")]
+    pub body_bytes: u64,
+    /// Requests that a client may cancel before their responses began, on one
+    /// connection within 30 s, 1 to 1 000 000.
+    pub resets_per_connection: u32,
 }
 
 /// What is logged, and where.

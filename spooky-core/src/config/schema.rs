@@ -115,8 +115,8 @@ pub(super) static CONNECTIONS: Section = Section {
 
 pub(super) static TIMEOUTS: Section = Section {
     name: "timeouts",
-    accepted: &["connect", "response_header"],
-    promised: &["idle", "request"],
+    accepted: &["connect", "response_header", "idle", "request"],
+    promised: &[],
 };
 
 pub(super) static FORWARDING: Section = Section {
@@ -133,7 +133,12 @@ pub(super) static FORWARDING: Section = Section {
 
 pub(super) static LIMITS: Section = Section {
     name: "limits",
-    accepted: &["header_bytes", "headers"],
+    accepted: &[
+        "header_bytes",
+        "headers",
+        "body_bytes",
+        "resets_per_connection",
+    ],
     promised: &[
         "connections",
         "connections_per_ip",
@@ -142,8 +147,6 @@ pub(super) static LIMITS: Section = Section {
         "requests_per_connection",
         "handshake_timeout",
         "request_header_timeout",
-        "body_bytes",
-        "resets_per_connection",
     ],
 };
 

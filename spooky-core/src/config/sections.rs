@@ -222,6 +222,10 @@ fn timeouts(decoder: &mut Decoder<'_>, root: &View<'_>) -> Timeouts {
     Timeouts {
         connect: decoder.value(&view, "connect", default.connect, wait),
         response_header: decoder.value(&view, "response_header", default.response_header, wait),
+        idle: decoder.value(&view, "idle", default.idle, wait),
+        request: decoder.value(&view, "request", default.request, |node| {
+            scalar::duration(node, &bounds::WAIT_OR_NONE)
+        }),
     }
 }
 
@@ -256,6 +260,15 @@ fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
         headers: decoder.value(&view, "headers", default.headers, |node| {
             scalar::number(node, &bounds::HEADERS)
         }),
+        body_bytes: decoder.value(&view, "body_bytes", default.body_bytes, |node| {
+            scalar::size(node, &bounds::BODY_BYTES)
+        }),
+        resets_per_connection: decoder.value(
+            &view,
+            "resets_per_connection",
+            default.resets_per_connection,
+            |node| scalar::number(node, &bounds::RESETS),
+        ),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Stage 2: a client's connection.
 
+mod cancels;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::session::Session;
+
+pub(crate) use cancels::Cancels;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct Connection {
     /// Not closed before, so that the GOAWAY arrives, and what crossed it on the
     /// way is refused with a word that lets the client try elsewhere.
     pub(crate) lingers: Option<Instant>,
+    /// Requests that the client gave up before their responses began.
+    pub(crate) cancels: Cancels,
 }
 
 /// How far a client's connection has come.

@@ -10,6 +10,7 @@
 //! backend, to one place there; whatever happens to either side leads to exactly
 //! one record.
 
+mod patience;
 mod relay;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::io::Handle;
 use crate::observe::{Outcome, Reason};
 use crate::timers::TimerId;
 
+pub(crate) use patience::Awaits;
 pub(crate) use relay::{Turn, take_turn};
 
 /// Where an exchange is.
@@ -57,6 +59,8 @@ impl State {
 pub(crate) struct Flow {
     /// Body bytes there must be, if a head said so.
     pub(crate) expected: Option<u64>,
+    /// Body bytes there may be.
+    pub(crate) most: Option<u64>,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// The source may have bytes that were not read. Data events come once, so
@@ -132,11 +136,15 @@ pub(crate) struct Exchange {
     pub(crate) detail: Option<Box<str>>,
     pub(crate) started: Instant,
     pub(crate) headed: Option<Instant>,
-    /// When the request last moved toward the backend.
+    /// When either side last did what the exchange waited for: sent a head, or bytes
+    /// of a body, or took some.
     pub(crate) progress: Instant,
     pub(crate) timer: TimerId,
-    /// What the timer is for; it may fire early.
+    /// Until when it may stay where it is, before it is with a backend and while a
+    /// head waits for room. [`Exchange::due`] is what the timer is for; it may fire early.
     pub(crate) deadline: Option<Instant>,
+    /// Until when it must have ended, if there is a bound.
+    pub(crate) ends_by: Option<Instant>,
 }
 
 impl Exchange {
@@ -175,6 +183,7 @@ impl Exchange {
             progress: now,
             timer,
             deadline: None,
+            ends_by: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Turn {
     /// The body is longer or shorter than its content-length. The end was not
     /// passed on: what is malformed never ends clean.
     WrongLength,
+    /// The body is longer than is allowed. What is beyond that was not passed on.
+    TooLong,
     /// The destination is no more.
     Gone,
 }
@@ -86,6 +88,9 @@ pub(crate) fn take_turn(
         .is_some_and(|e| flow.moved > e || (flow.ended && flow.moved < e));
     if wrong {
         return Turn::WrongLength;
+    }
+    if flow.most.is_some_and(|most| flow.moved > most) {
+        return Turn::TooLong;
     }
     let fin = flow.ended && flow.trailers.is_none();
     match destination.send_body(destination_stream, &scratch[..len], fin) {

@@ -121,6 +121,11 @@ reasons! {
     BadRequest = "bad_request", 400, "http_request_error";
     /// The request's head or trailers are more than `limits.header_bytes` or `limits.headers`.
     RequestHeadTooLarge = "request_head_too_large", 431, "http_request_denied";
+    /// The request's body is larger than `limits.body_bytes`.
+    BodyTooLarge = "body_too_large", 413, "http_request_denied";
+    /// The client cancelled more than `limits.resets_per_connection` requests, and its
+    /// connection was closed with all that was on it.
+    TooManyResets = "too_many_resets", 429, "http_request_denied";
     /// CONNECT is not available.
     ConnectRefused = "connect_refused", 501, "http_request_denied";
     /// A TRACE request that may be forwarded no more, and whose content is not reflected.
@@ -145,6 +150,11 @@ reasons! {
     QueueTimeout = "queue_timeout", 503, "connection_limit_reached";
     /// No response head within `timeouts.response_header`.
     ResponseHeaderTimeout = "response_header_timeout", 504, "http_response_timeout";
+    /// Nothing moved within `timeouts.idle`; the detail says who was waited for. The
+    /// status is for a client that does not send the rest of its request.
+    IdleTimeout = "idle_timeout", 408, "http_request_error";
+    /// Not ended within `timeouts.request`.
+    RequestTimeout = "request_timeout", 504, "http_response_timeout";
     /// The backend reset the stream.
     BackendReset = "backend_reset", 502, "http_response_incomplete";
     /// The backend's connection ended.

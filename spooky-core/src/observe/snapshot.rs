@@ -62,6 +62,8 @@ counters! {
     connections_refused,
     /// Client connections that failed before the handshake was complete.
     handshakes_failed,
+    /// Client connections closed because of `limits.resets_per_connection`.
+    connections_reset_floods,
     /// Connections to backends begun.
     backend_connections_opened,
     /// Connections to backends that failed before the handshake was complete.

@@ -39,6 +39,12 @@ impl Proxy {
                 !conn.session.over,
                 "a connection that is over has no exchange"
             );
+            let due = exchange.due(&self.setup.config().upstream.timeouts);
+            let armed = self.timers.deadline(exchange.timer);
+            assert!(
+                due.is_none_or(|due| armed.is_some_and(|at| at <= due)),
+                "the timer fires no later than something is due"
+            );
             match exchange.state {
                 State::Open { connection, stream } => {
                     let backend = self

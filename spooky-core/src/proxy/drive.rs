@@ -11,7 +11,7 @@ use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
-use crate::session::{Event as StreamEvent, StreamError};
+use crate::session::{Event as StreamEvent, StreamError, code};
 use crate::{backend, io, limits};
 
 impl Proxy {
@@ -149,6 +149,8 @@ impl Proxy {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)
+                // Who was sent away asks for nothing more.
+                .filter(|c| !c.cancels.are_too_many())
                 .and_then(|c| c.session.poll())
             {
                 self.downstream_event(handle, stream, event, now);
@@ -161,9 +163,12 @@ impl Proxy {
             return;
         };
         conn.session.sweep();
+        let resets = conn.session.resets_told();
         if conn.session.is_over() {
             self.downstream_over(handle, now);
-        } else if self.drain.is_some() {
+        } else if resets > 2 * limits::RESETS_TOLD {
+            self.send_away(handle);
+        } else if self.drain.is_some() || resets > limits::RESETS_TOLD {
             self.drain_downstream(handle, now);
         }
     }
@@ -187,15 +192,49 @@ impl Proxy {
         match (event, known) {
             (StreamEvent::Head(list), None) => self.begin(handle, stream, list, now),
             (StreamEvent::Head(list), Some(exchange)) => self.request_trailers(exchange, list, now),
-            (StreamEvent::Body, Some(exchange)) => self.request_readable(exchange),
+            (StreamEvent::Body, Some(exchange)) => self.request_readable(exchange, now),
             (StreamEvent::End, Some(exchange)) => self.request_ended(exchange, now),
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
             }
+            (StreamEvent::Reset(_), None) => self.headless_reset(handle, stream, now),
+            (StreamEvent::End, None) => self.headless_end(handle, stream),
             // Nobody's business any more; or priorities, which are not looked at yet.
-            (StreamEvent::Body | StreamEvent::End | StreamEvent::Reset(_), None) => {}
+            (StreamEvent::Body, None) => {}
             (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
         }
+    }
+
+    /// The client reset a stream that carries no exchange: one that is over, or one
+    /// whose head never came whole, which is a request cancelled early as well.
+    fn headless_reset(&mut self, handle: Handle, stream: u64, now: Instant) {
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
+        if conn.session.is_buried(stream) {
+            return;
+        }
+        // Our half would stay open, and the client would miss the stream in its count.
+        conn.session.abort(stream, code::REQUEST_CANCELLED);
+        conn.session.bury(stream);
+        self.count_cancel(handle, now);
+    }
+
+    /// The client ended a stream that carries no exchange: one that is over, or one
+    /// without a request.
+    ///
+    /// RFC 9114 section 8.1: H3_REQUEST_INCOMPLETE is for a client's stream that
+    /// "terminated without containing a fully formed request".
+    fn headless_end(&mut self, handle: Handle, stream: u64) {
+        let Some(conn) = self.downstreams.get_mut(handle) else {
+            return;
+        };
+        if conn.session.is_buried(stream) {
+            return;
+        }
+        conn.session.abort(stream, code::REQUEST_INCOMPLETE);
+        conn.session.bury(stream);
+        self.want_drive(ConnectionRef::Downstream(handle));
     }
 
     /// Streams that may write again, or whose reader stopped.
@@ -258,12 +297,16 @@ impl Proxy {
             let Some(source) = self.backends.get_mut(connection) else {
                 continue;
             };
+            let moved = exchange.response.moved;
             let turn = take_turn(
                 &mut exchange.response,
                 (&mut source.session, stream),
                 (&mut conn.session, exchange.stream),
                 &mut self.scratch,
             );
+            if exchange.response.moved != moved {
+                exchange.progress = now;
+            }
             self.after_response_turn(id, connection, turn, now);
         }
     }
@@ -283,7 +326,8 @@ impl Proxy {
             }
             Turn::SourceReset(code) => self.backend_reset(id, code, now),
             Turn::Stopped(code) => self.client_cancelled(id, code, now),
-            Turn::WrongLength => self.response_wrong_length(id, now),
+            // Responses have no bound: only their own word.
+            Turn::WrongLength | Turn::TooLong => self.response_wrong_length(id, now),
             Turn::Gone => self.client_cancelled(id, 0, now),
         }
     }
@@ -415,7 +459,10 @@ impl Proxy {
                 self.queue_request(id);
                 self.want_send(ConnectionRef::Downstream(source));
             }
-            Turn::SourceDry => self.want_drive(ConnectionRef::Downstream(source)),
+            Turn::SourceDry => {
+                self.rearm(id);
+                self.want_drive(ConnectionRef::Downstream(source));
+            }
             Turn::Blocked => {}
             Turn::Finished => {
                 self.want_drive(ConnectionRef::Downstream(source));
@@ -424,6 +471,7 @@ impl Proxy {
             Turn::SourceReset(code) => self.client_cancelled(id, code, now),
             Turn::Stopped(_) => self.request_stopped(id, now),
             Turn::WrongLength => self.request_wrong_length(id, now),
+            Turn::TooLong => self.request_too_large(id, now),
             // The backend's connection is over, or its stream is. Should bytes have
             // gone out, they must not look like the whole.
             Turn::Gone => self.request_broken(id, now),

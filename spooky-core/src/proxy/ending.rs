@@ -45,11 +45,41 @@ impl Proxy {
         if stream_code != 0 && stream_code != code::REQUEST_CANCELLED {
             exchange.detail = Some(format!("code {stream_code:#x}").into());
         }
+        let early = exchange.status.is_none();
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             conn.session.abort(stream, code::REQUEST_CANCELLED);
         }
         self.finish(id, Outcome::Cancelled, now);
+        if early {
+            self.count_cancel(downstream, now);
+        }
+    }
+
+    /// A request was cancelled before its response began. Of a client that does little
+    /// else the connection is closed.
+    pub(super) fn count_cancel(&mut self, downstream: Handle, now: Instant) {
+        let most = self.setup.config().limits.resets_per_connection;
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
+        if !conn.session.is_over() && conn.cancels.add(most, now) {
+            self.send_away(downstream);
+        }
+    }
+
+    /// Closes a client's connection because of what it cancels.
+    pub(super) fn send_away(&mut self, downstream: Handle) {
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
+        conn.cancels.flood();
+        self.counters.connections_reset_floods += 1;
+        // RFC 9114 section 10.5: "An endpoint MAY treat activity that is suspicious as
+        // a connection error of type H3_EXCESSIVE_LOAD".
+        conn.session
+            .close(code::EXCESSIVE_LOAD, b"too many requests were cancelled");
+        self.want_drive(ConnectionRef::Downstream(downstream));
     }
 
     /// The backend reset its stream.
@@ -163,6 +193,32 @@ impl Proxy {
         self.send_or_hold(id, downstream, now);
     }
 
+    /// The exchange has failed for what is not the backend's fault: a local reply says
+    /// so, if it still can.
+    ///
+    /// RFC 9114 section 4.1.1: "When a server abandons a response after partial
+    /// processing, it SHOULD abort its response stream with the error code
+    /// H3_REQUEST_CANCELLED." What a backend breaks is H3_INTERNAL_ERROR; see `fail`.
+    pub(super) fn give_up(
+        &mut self,
+        id: Handle,
+        reason: Reason,
+        detail: Option<Box<str>>,
+        now: Instant,
+    ) {
+        let begun = |e: &Exchange| matches!(e.response_head, Head::Sent) || e.reply.is_some();
+        if !self.exchanges.get(id).is_some_and(begun) {
+            self.fail(id, reason, detail, now);
+            return;
+        }
+        self.detach(id, now);
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.reason = Some(reason);
+            exchange.detail = detail;
+        }
+        self.reset_client(id, code::REQUEST_CANCELLED, now);
+    }
+
     /// The response's head does not fit the client's congestion window, and
     /// nothing in flight will widen it.
     pub(super) fn response_stuck(&mut self, id: Handle, now: Instant) {
@@ -255,6 +311,10 @@ impl Proxy {
         let Some(conn) = self.backends.get_mut(connection) else {
             return;
         };
+        let open = matches!(conn.phase, backend::Phase::Open);
+        if open && conn.session.resets_told() > limits::RESETS_TOLD {
+            conn.phase = backend::Phase::Leaving;
+        }
         if conn.is_idle() {
             conn.idle_since = now;
             self.want_send(ConnectionRef::Backend(connection));
@@ -327,11 +387,16 @@ impl Proxy {
             self.half_open -= 1;
             self.counters.handshakes_failed += 1;
         }
+        let (reason, outcome) = if conn.cancels.are_too_many() {
+            (Reason::TooManyResets, Outcome::Reset)
+        } else {
+            (Reason::ClientGone, Outcome::Cancelled)
+        };
         let open = conn.session.open();
         for (_, id) in open {
             if let Some(exchange) = self.exchanges.get_mut(id) {
-                exchange.reason = Some(Reason::ClientGone);
-                self.finish(id, Outcome::Cancelled, now);
+                exchange.reason = Some(reason);
+                self.finish(id, outcome, now);
             }
         }
         self.want_send(ConnectionRef::Downstream(handle));

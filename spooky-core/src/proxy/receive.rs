@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::RngExt;
 
 use super::{Owner, Proxy};
-use crate::downstream::{Connection, Phase};
+use crate::downstream::{Cancels, Connection, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
@@ -176,6 +176,7 @@ impl Proxy {
             next_stream: 0,
             goaway: None,
             lingers: None,
+            cancels: Cancels::default(),
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));

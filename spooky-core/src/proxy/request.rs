@@ -29,6 +29,8 @@ impl Proxy {
         let mut exchange =
             Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
         exchange.request.ended = ended;
+        let whole = self.setup.config().upstream.timeouts.request;
+        exchange.ends_by = (!whole.is_zero()).then(|| now + whole);
         let id = self.exchanges.insert(exchange);
         self.timers.set_owner(timer, Owner::Exchange(id));
         conn.session.exchanges.insert(stream, id);
@@ -71,14 +73,21 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
+        let most = self.setup.config().limits.body_bytes;
+        exchange.request.most = (most > 0).then_some(most);
         exchange.request.expected = head.content_length();
         let short =
             exchange.request.ended && head.content_length().is_some_and(|length| length > 0);
+        let large = most > 0 && head.content_length().is_some_and(|length| length > most);
         let last = head.max_forwards() == Some(0);
         let is_trace = head.method() == b"TRACE";
         exchange.head = Some(head);
         if short {
             self.request_wrong_length(id, now);
+            return;
+        }
+        if large {
+            self.request_too_large(id, now);
             return;
         }
         if last {
@@ -171,8 +180,7 @@ impl Proxy {
                 exchange.request.finished = fin;
                 exchange.progress = now;
                 conn.session.exchanges.insert(stream, id);
-                let timeout = self.setup.config().upstream.timeouts.response_header;
-                self.set_deadline(id, Some(now + timeout));
+                self.set_deadline(id, None);
                 self.queue_request(id);
                 true
             }
@@ -237,11 +245,14 @@ impl Proxy {
         self.left_connection(connection, now);
     }
 
-    pub(super) fn request_readable(&mut self, id: Handle) {
+    pub(super) fn request_readable(&mut self, id: Handle, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        exchange.request.readable = true;
+        if !std::mem::replace(&mut exchange.request.readable, true) {
+            exchange.progress = now;
+            self.rearm(id);
+        }
         self.queue_request(id);
     }
 
@@ -265,7 +276,9 @@ impl Proxy {
             self.client_cancelled(id, 0, now);
             return;
         }
-        exchange.request.ended = true;
+        if !std::mem::replace(&mut exchange.request.ended, true) {
+            exchange.progress = now;
+        }
         let request = &exchange.request;
         if request.expected.is_some_and(|e| request.moved < e)
             && !request.finished
@@ -274,6 +287,7 @@ impl Proxy {
             self.request_wrong_length(id, now);
             return;
         }
+        self.rearm(id);
         self.queue_request(id);
     }
 
@@ -313,21 +327,24 @@ impl Proxy {
             return;
         };
         exchange.progress = now;
+        self.rearm(id);
     }
 
     /// The backend wants no more of the request (RFC 9114 section 4.1): the
     /// client need not send it, and the response is still to come.
-    pub(super) fn request_stopped(&mut self, id: Handle, _now: Instant) {
+    pub(super) fn request_stopped(&mut self, id: Handle, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
         if exchange.request.finished || std::mem::replace(&mut exchange.request.stopped, true) {
             return;
         }
+        exchange.progress = now;
         let (downstream, stream) = (exchange.downstream, exchange.stream);
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             conn.session.stop(stream, code::NO_ERROR);
         }
+        self.rearm(id);
         self.want_send(ConnectionRef::Downstream(downstream));
     }
 
@@ -348,6 +365,13 @@ impl Proxy {
     pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
         let text = "the body is not as long as its content-length";
         self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
+    }
+
+    /// The request's body is, or is announced to be, longer than the configuration allows.
+    pub(super) fn request_too_large(&mut self, id: Handle, now: Instant) {
+        let most = self.setup.config().limits.body_bytes;
+        let text = format!("more than {most} bytes (limits.body_bytes)");
+        self.give_up(id, Reason::BodyTooLarge, Some(text.into()), now);
     }
 }
 

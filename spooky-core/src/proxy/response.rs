@@ -70,6 +70,9 @@ impl Proxy {
         {
             Ok(()) => {
                 exchange.head_begun = true;
+                // What the client waited for before it sends its body, perhaps.
+                exchange.progress = now;
+                self.rearm(id);
                 self.want_send(ConnectionRef::Downstream(downstream));
             }
             Err(StreamError::Stopped(code) | StreamError::Reset(code)) => {
@@ -199,12 +202,12 @@ impl Proxy {
     }
 
     fn response_sent(&mut self, id: Handle, status: u16, now: Instant) {
-        self.set_deadline(id, None);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
         exchange.status = Some(status);
         exchange.headed = Some(now);
+        exchange.progress = now;
         exchange.head_begun = true;
         exchange.response_head = Head::Sent;
         let downstream = exchange.downstream;
@@ -212,6 +215,7 @@ impl Proxy {
         if let Some(reply) = &exchange.reply {
             exchange.response.moved = reply.body.len() as u64;
         }
+        self.set_deadline(id, None);
         self.want_send(ConnectionRef::Downstream(downstream));
         if done {
             self.response_finished(id, now);
@@ -234,7 +238,9 @@ impl Proxy {
             );
             return;
         }
-        exchange.response.readable = true;
+        if !std::mem::replace(&mut exchange.response.readable, true) {
+            exchange.progress = now;
+        }
         self.queue_response(id);
     }
 

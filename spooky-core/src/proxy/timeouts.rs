@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Drain, Owner, Proxy};
 use crate::backend;
 use crate::downstream::Phase;
-use crate::exchange::State;
+use crate::exchange::{Awaits, State};
 use crate::io::{Handle, SocketId};
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -81,22 +81,35 @@ impl Proxy {
             return;
         };
         exchange.deadline = deadline;
-        if let Some(deadline) = deadline {
-            self.timers.arm(exchange.timer, deadline);
+        self.rearm(id);
+    }
+
+    /// Sees to it that the exchange's timer fires when something is due, or before.
+    /// To be called where that may have come closer; most often it is a comparison.
+    pub(super) fn rearm(&mut self, id: Handle) {
+        let timeouts = &self.setup.config().upstream.timeouts;
+        if let Some(exchange) = self.exchanges.get(id)
+            && let Some(due) = exchange.due(timeouts)
+        {
+            self.timers.arm(exchange.timer, due);
         }
     }
 
     fn exchange_timeout(&mut self, id: Handle, now: Instant) {
-        let response_header = self.setup.config().upstream.timeouts.response_header;
+        let timeouts = &self.setup.config().upstream.timeouts;
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        // The timer may be from an earlier, shorter wait.
-        let Some(deadline) = exchange.deadline else {
+        // The timer may be from an earlier, shorter wait, or something has moved since.
+        let Some(due) = exchange.due(timeouts) else {
             return;
         };
-        if deadline > now {
-            self.timers.arm(exchange.timer, deadline);
+        if due > now {
+            self.timers.arm(exchange.timer, due);
+            return;
+        }
+        if exchange.is_late(now) {
+            self.give_up(id, Reason::RequestTimeout, None, now);
             return;
         }
         match exchange.state {
@@ -105,12 +118,14 @@ impl Proxy {
             State::Replying => self.response_stuck(id, now),
             State::Open { .. } if exchange.response_head.is_held() => self.response_stuck(id, now),
             State::Open { .. } => {
-                // A request that still moves is not late: it counts from its last move.
-                let deadline = exchange.progress + response_header;
-                if deadline > now {
-                    self.set_deadline(id, Some(deadline));
-                } else {
+                let awaits = exchange.awaits();
+                let who = Some(awaits.detail().into());
+                if awaits == Awaits::Head {
                     self.fail(id, Reason::ResponseHeaderTimeout, None, now);
+                } else if awaits.is_backends_turn() {
+                    self.fail(id, Reason::IdleTimeout, who, now);
+                } else {
+                    self.give_up(id, Reason::IdleTimeout, who, now);
                 }
             }
             State::New | State::Connecting { .. } => {}

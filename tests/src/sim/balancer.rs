@@ -37,6 +37,7 @@ const CHECK_EACH: u64 = 100;
 
 /// A node that passes requests on.
 pub(crate) struct Balancer {
+    setup: Arc<Setup>,
     workers: Vec<Worker>,
     listener: SocketAddr,
     bounds: Bounds,
@@ -111,6 +112,7 @@ impl Balancer {
         );
         Balancer {
             workers,
+            setup,
             listener,
             bounds,
             segments: scenario.segments.max(1),
@@ -305,6 +307,11 @@ impl Balancer {
             snapshot.exchanges
         );
         self.check_memory(&snapshot);
+    }
+
+    /// What it runs with.
+    pub(crate) fn config(&self) -> &Config {
+        self.setup.config()
     }
 
     /// What tables may keep: they give their room back only when they are empty.

@@ -349,9 +349,17 @@ impl Client {
         };
         for (&stream, active) in &mut self.active {
             while !active.upload_over {
-                let left = active.plan.upload - active.uploaded;
+                let held_back = if active.plan.stalls {
+                    active.plan.upload.div_ceil(2)
+                } else {
+                    0
+                };
+                let left = active.plan.upload - active.uploaded - held_back;
+                if left == 0 && held_back > 0 {
+                    break;
+                }
                 let bytes = Pattern::piece(active.key, active.uploaded, left);
-                let fin = bytes.len() as u64 == left;
+                let fin = bytes.len() as u64 == left && held_back == 0;
                 if !quic::has_room(quic, stream) {
                     break;
                 }

@@ -137,6 +137,7 @@ fn request(dice: &mut dyn Dice, size: &Size, at: Duration, misbehaves: bool) -> 
         method,
         upload: if uploads { bytes(dice, size) } else { 0 },
         announced: dice.percent(70),
+        stalls: uploads && misbehaves && dice.percent(10),
         padding: [0, 0, 0, 1_000, 8_000][dice.below(5) as usize],
         cancelled: dice.percent(12).then(|| {
             Duration::from_millis([dice.below(50), dice.below(3_000)][dice.below(2) as usize])
@@ -279,12 +280,21 @@ fn config(dice: &mut dyn Dice) -> String {
     if dice.percent(40) {
         let connect = ["300ms", "2s", "5s"][dice.below(3) as usize];
         let head = ["400ms", "3s", "30s"][dice.below(3) as usize];
+        let idle = ["300ms", "3s", "60s"][dice.weighted(&[20, 30, 50])];
+        let request = ["0s", "500ms", "8s"][dice.weighted(&[60, 15, 25])];
         lines.push(format!(
-            "timeouts: {{ connect: {connect}, response_header: {head} }}"
+            "timeouts: {{ connect: {connect}, response_header: {head}, idle: {idle}, \
+             request: {request} }}"
         ));
     }
-    if dice.percent(15) {
-        lines.push("limits: { header_bytes: 4KiB }".to_owned());
+    if dice.percent(25) {
+        let heads = ["4KiB", "32KiB"][dice.below(2) as usize];
+        let bodies = ["0", "1", "1000", "30000"][dice.weighted(&[50, 10, 20, 20])];
+        let resets = [1000, 1, 3][dice.weighted(&[50, 20, 30])];
+        lines.push(format!(
+            "limits: {{ header_bytes: {heads}, body_bytes: {bodies}, \
+             resets_per_connection: {resets} }}"
+        ));
     }
     lines.join("\n")
 }

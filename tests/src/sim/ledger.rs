@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use spooky_core::observe::{Outcome, Reason, Record};
 
+use spooky_core::config::Config;
+
 use super::plan::{RequestPlan, Scenario};
 use super::world;
 
@@ -96,6 +98,46 @@ impl Entry {
     pub fn took(&self) -> Option<Duration> {
         let (_, end) = self.end?;
         end.checked_sub(self.sent?)
+    }
+}
+
+/// From a deadline to its end a local reply may wait for room, and the balancer for
+/// its turn.
+const LATE: Duration = Duration::from_secs(1);
+
+impl Entry {
+    /// What the configuration promises of any request.
+    fn check_limits(&self, key: usize, record: &Recorded, config: &Config) {
+        let limits = &config.limits;
+        if limits.body_bytes > 0 && self.plan.upload > limits.body_bytes {
+            assert!(!self.whole, "request {key} is too large, and came whole");
+            assert!(
+                !self.plan.announced || self.arrivals.is_empty(),
+                "request {key} announces too much, and came to a backend"
+            );
+        }
+        let timeouts = &config.upstream.timeouts;
+        if !timeouts.request.is_zero() && record.outcome != Outcome::LocalReply {
+            assert!(
+                record.duration < timeouts.request + LATE,
+                "request {key} takes longer than it may: {record:?}"
+            );
+        }
+        let least = match record.reason {
+            Some(Reason::IdleTimeout) => timeouts.idle,
+            Some(Reason::RequestTimeout) => timeouts.request,
+            _ => Duration::ZERO,
+        };
+        assert!(
+            record.duration >= least,
+            "request {key} has not had its time: {record:?}"
+        );
+        if let Some(Reason::TooManyResets) = record.reason {
+            assert!(
+                matches!(self.end, Some((End::Gone | End::Cancelled, _))),
+                "request {key} survives its connection: {self:?}"
+            );
+        }
     }
 }
 
@@ -252,7 +294,7 @@ impl Ledger {
     // ---- when all is over ----------------------------------------------------
 
     /// What must hold once everything has ended.
-    pub(crate) fn check_end(&self) {
+    pub(crate) fn check_end(&self, config: &Config) {
         let mut unreadable = 0;
         for (key, entry) in self.entries.iter().enumerate() {
             if entry.sent.is_none() {
@@ -282,6 +324,7 @@ impl Ledger {
                 End::Gone | End::Cancelled => true,
             };
             assert!(agree, "request {key} ended {end:?}, recorded as {record:?}");
+            entry.check_limits(key, record, config);
         }
         assert!(
             unreadable <= self.unreadable,

@@ -41,7 +41,7 @@ mod failure;
 mod generate;
 mod interpose;
 mod ledger;
-mod memory;
+pub(crate) mod memory;
 mod network;
 mod plan;
 mod quic;

@@ -73,6 +73,9 @@ pub struct RequestPlan {
     pub upload: u64,
     /// It says how long its body is.
     pub announced: bool,
+    /// It sends half of its body and then nothing, not even an end.
+    #[serde(default)]
+    pub stalls: bool,
     /// Bytes of an extra field in its head.
     pub padding: u32,
     /// After how long it is given up.

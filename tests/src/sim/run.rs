@@ -335,7 +335,7 @@ impl<'a> Run<'a> {
             timeout.is_none_or(|at| at > late),
             "a timer is left when all is over"
         );
-        self.wires.ledger.check_end();
+        self.wires.ledger.check_end(self.balancer.config());
         let peers = self.clients.len() + self.backends.len() + self.wires.ledger.entries().len();
         let kept = self.balancer.buffers() + KEPT_EACH * peers as i64;
         let grown = self.balancer.grown();

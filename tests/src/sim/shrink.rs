@@ -168,6 +168,7 @@ impl Shrinker {
                 change(|r| r.cancelled = None);
                 change(|r| r.padding = 0);
                 change(|r| r.asks = Behaviour::Answer);
+                change(|r| r.stalls = false);
                 change(|r| r.upload = 0);
                 change(|r| r.download = 0);
                 while change(|r| r.upload /= 2) {}

@@ -50,6 +50,7 @@ fn request(method: Method, upload: u64, download: u64) -> Load {
             method,
             upload,
             announced: true,
+            stalls: false,
             padding: 0,
             cancelled: None,
             download,
@@ -86,6 +87,13 @@ impl Load {
     #[must_use]
     pub fn cancelled_after(mut self, after: Duration) -> Self {
         self.request.cancelled = Some(after);
+        self
+    }
+
+    /// The client sends half of each body and then nothing.
+    #[must_use]
+    pub fn stalls(mut self) -> Self {
+        self.request.stalls = true;
         self
     }
 

@@ -7,6 +7,7 @@
 
 mod asking;
 mod connect;
+mod control;
 mod forwarding;
 mod frames;
 mod qpack;
@@ -14,6 +15,7 @@ mod requests;
 mod responses;
 mod row;
 mod shapes;
+mod sizes;
 mod streams;
 mod telling;
 mod trailers;

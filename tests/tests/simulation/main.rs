@@ -12,6 +12,7 @@ mod full_sockets;
 mod goaway;
 mod limits;
 mod partition;
+mod patience;
 mod queue;
 mod rejected;
 mod rough_network;

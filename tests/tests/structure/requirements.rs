@@ -45,7 +45,7 @@ fn a_row_that_promises_nothing_or_too_much_is_seen() {
 | also | RFC | not kept: a reason | |
 | no reason | RFC | not kept: | |
 | no test | RFC | `session.rs` | |
-| no file | RFC | `nowhere.rs` | `requests::content_lengths_are_one_number` |
+| no file | RFC | `nowhere.rs` | `sizes::content_lengths_are_one_number` |
 | no such test | RFC | `session.rs` | `requests::nothing`, `test_semantics.py::nothing` |
 ";
     let found: Vec<String> = rows(text).iter().flat_map(complaints).collect();

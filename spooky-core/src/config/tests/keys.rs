@@ -30,7 +30,7 @@ fn a_key_like_no_other_gets_the_list_of_those_there_are() {
     assert_eq!(
         refused("timeouts: { patience: 1s }\n"),
         ["5:13: timeouts.patience: unknown key 'patience'; \
-             the keys here are connect, response_header"]
+             the keys here are connect, response_header, idle, request"]
     );
 }
 

@@ -39,6 +39,8 @@ fn what_is_left_out_has_the_documented_default() {
         Timeouts {
             connect: Duration::from_secs(5),
             response_header: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            request: Duration::ZERO,
         }
     );
     assert_eq!(
@@ -46,6 +48,8 @@ fn what_is_left_out_has_the_documented_default() {
         Limits {
             header_bytes: 32 << 10,
             headers: 100,
+            body_bytes: 0,
+            resets_per_connection: 1000,
         }
     );
     assert_eq!(
@@ -121,7 +125,11 @@ fn ranges_end_where_they_say() {
         connections   queue_timeout    1ms  24h      0      25h      a duration from 1ms to 24h
         connections   idle_timeout     1ms  24h      0s     1441m    a duration from 1ms to 24h
         timeouts      connect          1ms  24h      0      25h      a duration from 1ms to 24h
-        timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h";
+        timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h
+        timeouts      idle             1ms  24h      0s     25h      a duration from 1ms to 24h
+        timeouts      request          0s   24h      1441m  25h      a duration from 0s to 24h
+        limits        body_bytes       0    1048576GiB  1125899906842625  1048577GiB  a size from 0 to 1048576GiB
+        limits        resets_per_connection  1  1000000  0  1000001  a whole number from 1 to 1000000";
     for range in ranges.lines() {
         let words: Vec<_> = range.split_whitespace().collect();
         let [section, key, least, most, below, above, what @ ..] = words.as_slice() else {
