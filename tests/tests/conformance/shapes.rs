@@ -403,17 +403,29 @@ fn thousands_of_refused_streams_leave_the_connection_as_it_was() {
     assert!(rig.connections[0].1.on(0).fin);
 }
 
-/// A flood of frames that say nothing is read, and answers come nevertheless.
+/// Frames that say nothing cost a look each: some hold nobody up, and who sends them
+/// without end may be sent away (RFC 9114 section 10.5), with nothing half done.
 #[test]
-fn empty_frames_without_end_hold_nobody_up() {
+fn empty_frames_hold_nobody_up_and_may_end_the_connection() {
+    let nothing = |count: usize| [data(b""), frame(kind::GREASE, b"")].concat().repeat(count);
     let mut rig = asking(&request("POST", "/", &[]), false);
-    let nothing = [data(b""), frame(kind::GREASE, b"")].concat().repeat(5000);
-    row::pour(&mut rig, row::client, 0, &nothing, false);
+    row::pour(&mut rig, row::client, 0, &nothing(300), false);
     rig.client.put(4, &headers(&get(&[])), true);
     rig.settle();
     assert!(rig.connections[0].1.on(4).fin, "another request passes");
     let came = Message::read(&rig.connections[0].1.on(0).bytes);
     assert!(came.body.is_empty() && came.heads.len() == 1);
+    row::pour(&mut rig, row::client, 0, &nothing(10_000), false);
+    row::pour(&mut rig, row::client, 0, &data(b"at last"), true);
+    let came = rig.connections[0].1.on(0);
+    match rig.client.close_code() {
+        None => assert!(came.fin && Message::read(&came.bytes).body == b"at last"),
+        Some(closed) => {
+            assert_eq!(closed, code::EXCESSIVE_LOAD);
+            assert!(!came.fin && came.reset == Some(code::REQUEST_CANCELLED));
+            assert_eq!(rig.records.len(), 2);
+        }
+    }
 }
 
 /// RFC 9114 section 4.1.2: what is malformed after the response has begun is an error of
