@@ -8,6 +8,7 @@
 mod config_text;
 mod connection_ids;
 mod dice;
+mod frames;
 mod input;
 mod parsers;
 pub mod proxy_datagrams;
@@ -17,6 +18,7 @@ mod scenarios;
 pub use config_text::config_text;
 pub use connection_ids::connection_ids;
 pub use dice::{Dice, mutate};
+pub use frames::frames;
 pub use parsers::parsers;
 pub use proxy_datagrams::proxy_datagrams;
 pub use request_heads::request_heads;
@@ -53,6 +55,12 @@ pub const TARGETS: &[Target] = &[
         play: request_heads,
         seeds: request_heads::seeds,
         make: Some(request_heads::generate),
+    },
+    Target {
+        name: "frames",
+        play: frames,
+        seeds: frames::seeds,
+        make: Some(frames::generate),
     },
     Target {
         name: "connection_ids",

@@ -3,6 +3,8 @@
 //!
 //! Each does nothing but call on. What must hold is said over there.
 
+pub mod framing;
+
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 

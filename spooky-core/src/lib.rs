@@ -101,6 +101,8 @@ mod assembly;
 mod backend;
 mod downstream;
 mod exchange;
+mod h3;
+mod heads;
 mod http;
 pub mod limits;
 mod listener;

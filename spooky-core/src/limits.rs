@@ -29,10 +29,20 @@ pub const DATA_OVERHEAD: usize = 3;
 /// adds to it (a kilobyte or so, see [`AUTHORITY_BYTES`]).
 pub const INITIAL_WINDOW_PACKETS: usize = 40;
 
-/// What quiche may buffer of one field section. Crossing it closes the whole
-/// connection, so it stands well above the greatest `limits.header_bytes`,
-/// which answers 431 for one request.
-pub const FIELD_SECTION_BYTES: u64 = 128 * 1024;
+/// What a SETTINGS frame may hold: some hundred settings, where a dozen exist.
+pub const SETTINGS_BYTES: usize = 1024;
+
+/// What a PRIORITY_UPDATE frame may hold: an id, and a field of which all that RFC 9218
+/// defines is a few bytes.
+pub const PRIORITY_BYTES: usize = 256;
+
+/// Frames in a row that carry nothing (empty DATA frames, and types that we don't know)
+/// on a request's stream. Each costs two bytes to send and a look to skip.
+pub const IDLE_FRAMES: u16 = 1000;
+
+/// What a connection keeps of the memory in which heads are read and written. Most
+/// heads are far below, and those that are not are rare.
+pub const SCRATCH_BYTES: usize = 4096;
 
 /// A head that waits for room in the congestion window is given up after this,
 /// whatever the window still promises.

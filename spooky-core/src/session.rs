@@ -1,35 +1,27 @@
 //! One QUIC connection with HTTP/3 on it, of either side.
 //!
-//! All use of `quiche::h3` is behind this type, so that our own framing could
-//! replace it. It keeps what quiche forgets or leaves to its user: which flows
-//! may write, which streams are to be forgotten, whether the peer fell silent.
+//! quiche moves the bytes of streams, [`crate::h3`] says what they mean. This keeps what
+//! both forget or leave to their user: which flows may write, which streams are to be
+//! forgotten, whether the peer fell silent.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::h3::{self, Header, HeaderRef, NameValue};
 use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
 use crate::assembly::Assembly;
-use crate::http::{Fields, LocalReply};
+use crate::h3::{self, Found, Said};
+use crate::heads::{self, Heads};
+use crate::http::{Fields, HeadError, LocalReply};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
 
-/// HTTP/3 error codes, RFC 9114 section 8.1.
-pub(crate) mod code {
-    pub(crate) const NO_ERROR: u64 = 0x100;
-    pub(crate) const INTERNAL_ERROR: u64 = 0x102;
-    pub(crate) const MESSAGE_ERROR: u64 = 0x10e;
-    pub(crate) const EXCESSIVE_LOAD: u64 = 0x107;
-    pub(crate) const REQUEST_CANCELLED: u64 = 0x10c;
-    pub(crate) const REQUEST_INCOMPLETE: u64 = 0x10d;
-    pub(crate) const REQUEST_REJECTED: u64 = 0x10b;
-}
+pub(crate) use crate::h3::error as code;
 
 /// Why a stream could not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +40,17 @@ pub(crate) enum StreamError {
     Gone,
 }
 
-impl From<h3::Error> for StreamError {
-    fn from(error: h3::Error) -> Self {
+impl From<quiche::Error> for StreamError {
+    fn from(error: quiche::Error) -> Self {
         #[allow(
             clippy::wildcard_enum_match_arm,
             reason = "not our enum: whatever quiche adds ends the stream"
         )]
         match error {
-            h3::Error::Done | h3::Error::StreamBlocked => StreamError::Blocked,
-            h3::Error::TransportError(quiche::Error::Done) => StreamError::Blocked,
-            h3::Error::TransportError(quiche::Error::StreamLimit) => StreamError::NoCredit,
-            h3::Error::TransportError(quiche::Error::StreamStopped(code)) => {
-                StreamError::Stopped(code)
-            }
-            h3::Error::TransportError(quiche::Error::StreamReset(code)) => StreamError::Reset(code),
+            quiche::Error::Done => StreamError::Blocked,
+            quiche::Error::StreamLimit => StreamError::NoCredit,
+            quiche::Error::StreamStopped(code) => StreamError::Stopped(code),
+            quiche::Error::StreamReset(code) => StreamError::Reset(code),
             _ => StreamError::Gone,
         }
     }
@@ -72,14 +61,20 @@ impl From<h3::Error> for StreamError {
 pub(crate) enum Event {
     /// A field section: a head, or trailers.
     Head(Fields),
+    /// A head or trailers beyond a limit, with the fields that were read. The rest is
+    /// skipped.
+    TooLarge(HeadError, Fields),
     /// There are body bytes to read. Told once, until a read found none.
     Body,
-    /// The peer has ended the stream.
+    /// The peer has ended the stream, between frames; before any head, too.
     End,
-    /// The peer reset the stream, with its code.
+    /// The peer reset the stream, with its code or [`h3::UNTOLD`]; before any head, too.
     Reset(u64),
-    /// The client changed the priority of a request.
-    PriorityUpdate,
+    /// The client changed the priority of a request, to this value of the field.
+    #[allow(dead_code, reason = "for whoever orders responses")]
+    PriorityUpdate(Vec<u8>),
+    /// The peer's SETTINGS have come; the stream means nothing.
+    Settings,
     /// The peer leaves; in place of the stream stands the id of its GOAWAY.
     GoAway,
 }
@@ -94,13 +89,9 @@ pub(crate) struct Session {
     pub(crate) exchanges: FxHashMap<u64, Handle>,
     /// Exchanges that may have bytes to move into this connection, in rotation.
     pub(crate) ready: VecDeque<Handle>,
-    /// Exchanges whose head waits for room here. While one does, no body is
-    /// written: heads go out whole or never, and bodies would eat every bit of
-    /// window as it opens.
-    pub(crate) heads: VecDeque<Handle>,
-    /// Whose head was tried last and did not fit, and the room there was.
-    blocked_head: Option<(Handle, usize)>,
-    /// Streams we are done with, until quiche is: then h3 must forget them too.
+    /// Exchanges whose head waits for room here.
+    pub(crate) heads: Heads,
+    /// Streams we are done with, until quiche is.
     buried: Vec<u64>,
     pub(crate) socket: SocketId,
     local: SocketAddr,
@@ -117,14 +108,12 @@ pub(crate) struct Session {
     /// Where the last datagram came from.
     peer: SocketAddr,
     liveness: Liveness,
-    /// Where we open requests: the stream of the next one.
-    next_request: u64,
+    /// When the last datagram arrived.
+    heard: Instant,
     /// Streams the peer stopped reading, as far as that was looked at.
     peer_stops: u64,
     /// Streams the peer reset, as far as that was looked at.
     peer_resets: u64,
-    /// See [`Session::may_be_reset`].
-    suspects: Vec<u64>,
     /// Our resets that wait.
     resets_due: Resets,
     /// Times that something was sent after it was closed from here.
@@ -133,10 +122,6 @@ pub(crate) struct Session {
     pub(crate) hold: bool,
     /// When a deadline that had passed was met last without waiting for the driver.
     pub(crate) met: Option<Instant>,
-}
-
-fn list(fields: &Fields) -> Vec<HeaderRef<'_>> {
-    fields.iter().map(|(n, v)| HeaderRef::new(n, v)).collect()
 }
 
 impl std::fmt::Debug for Session {
@@ -168,8 +153,7 @@ impl Session {
             h3: None,
             exchanges: FxHashMap::default(),
             ready: VecDeque::new(),
-            heads: VecDeque::new(),
-            blocked_head: None,
+            heads: Heads::default(),
             buried: Vec::new(),
             socket,
             local,
@@ -179,10 +163,9 @@ impl Session {
             wants_send: false,
             timed_out: false,
             over: false,
-            next_request: 0,
+            heard: now,
             peer_stops: 0,
             peer_resets: 0,
-            suspects: Vec::new(),
             resets_due: Resets::default(),
             farewells: 0,
             hold: false,
@@ -199,6 +182,7 @@ impl Session {
         now: Instant,
     ) {
         self.resets_due.room_is_unknown();
+        self.heard = now;
         // An error closes the connection, which `is_over` tells.
         let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
         self.acks.received();
@@ -216,16 +200,34 @@ impl Session {
     }
 
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
-    pub(crate) fn start_http(&mut self, config: &h3::Config) -> bool {
+    pub(crate) fn start_http(&mut self, config: h3::Config) -> bool {
         if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
             self.wrote();
-            match h3::Connection::with_transport(&mut self.quic, config) {
+            match h3::Connection::new(&mut self.quic, config) {
                 Ok(h3) => self.h3 = Some(h3),
                 // The peer grants no control stream: there is no HTTP/3 with it.
-                Err(error) => self.close(0x103, error.to_string().as_bytes()),
+                Err(error) => {
+                    self.close(code::STREAM_CREATION_ERROR, error.to_string().as_bytes());
+                }
             }
         }
         self.h3.is_some()
+    }
+
+    /// What the peer said that it can do, once it has.
+    #[allow(dead_code, reason = "extended CONNECT asks for it")]
+    pub(crate) fn peer_settings(&self) -> Option<h3::Settings> {
+        self.h3.as_ref()?.settings()
+    }
+
+    /// The rule of HTTP/3 that the peer broke, if that ended the connection.
+    pub(crate) fn fault(&self) -> Option<h3::Fault> {
+        self.h3.as_ref()?.fault()
+    }
+
+    /// The stream whose head began first and is not whole, and when it did.
+    pub(crate) fn oldest_partial_head(&self) -> Option<(u64, Instant)> {
+        self.h3.as_ref()?.oldest_partial()
     }
 
     pub(crate) fn has_http(&self) -> bool {
@@ -298,26 +300,24 @@ impl Session {
         let _ = self.quic.close(true, code, reason);
     }
 
-    /// The next HTTP/3 event. An error has closed the connection already.
+    /// The next HTTP/3 event. A fault of the peer has closed the connection already.
     pub(crate) fn poll(&mut self) -> Option<(u64, Event)> {
-        let (stream, event) = self.h3.as_mut()?.poll(&mut self.quic).ok()?;
-        let event = match event {
-            h3::Event::Headers { list, .. } => {
-                Event::Head(list.iter().map(|f| (f.name(), f.value())).collect())
+        let said = self.h3.as_mut()?.poll(&mut self.quic, self.heard)?;
+        Some(match said {
+            Said::Stream(stream, found) => {
+                let event = match found {
+                    Found::Section(fields) => Event::Head(fields),
+                    Found::TooLarge(error, fields) => Event::TooLarge(error, fields),
+                    Found::Body => Event::Body,
+                    Found::End => Event::End,
+                    Found::Reset(code) => Event::Reset(code),
+                };
+                (stream, event)
             }
-            h3::Event::Data => Event::Body,
-            // quiche takes a stream that was reset for one that was read to its end,
-            // and says `Finished` if nobody met the reset while reading. All was read,
-            // so asking for a byte more takes none away.
-            h3::Event::Finished => match self.quic.stream_recv(stream, &mut [0]) {
-                Err(quiche::Error::StreamReset(code)) => Event::Reset(code),
-                _ => Event::End,
-            },
-            h3::Event::Reset(code) => Event::Reset(code),
-            h3::Event::PriorityUpdate => Event::PriorityUpdate,
-            h3::Event::GoAway => Event::GoAway,
-        };
-        Some((stream, event))
+            Said::Settings => (0, Event::Settings),
+            Said::Priority(stream, value) => (stream, Event::PriorityUpdate(value)),
+            Said::GoAway(id) => (id, Event::GoAway),
+        })
     }
 
     /// The next stream that may write again, or that the peer stopped.
@@ -327,9 +327,7 @@ impl Session {
 
     /// Bytes `stream` may write now, frames and all.
     pub(crate) fn capacity(&mut self, stream: u64) -> Result<usize, StreamError> {
-        self.quic
-            .stream_capacity(stream)
-            .map_err(|e| StreamError::from(h3::Error::TransportError(e)))
+        Ok(self.quic.stream_capacity(stream)?)
     }
 
     /// Asks to see `stream` in `next_writable` once it may write `bytes`.
@@ -338,32 +336,55 @@ impl Session {
         let _ = self.quic.stream_writable(stream, bytes);
     }
 
-    /// All bytes of `stream` were read, and the peer ended it.
+    /// All bytes of `stream` were read, and the peer ended it: no trailers follow.
     pub(crate) fn is_read(&self, stream: u64) -> bool {
-        self.quic.stream_finished(stream)
+        self.h3.as_ref().is_some_and(|h3| h3.is_read(stream))
     }
 
+    /// Reads body bytes. Fewer than `buf` holds means that nothing more of the body is
+    /// here; what else is comes with [`Session::poll`].
     pub(crate) fn receive_body(
         &mut self,
         stream: u64,
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        let len = h3.recv_body(&mut self.quic, stream, buf)?;
+        let len = h3.read_body(&mut self.quic, stream, buf);
         self.acks.read(len);
+        if len == 0 {
+            return Err(StreamError::Blocked);
+        }
         Ok(len)
     }
 
-    /// Writes one DATA frame; with `fin` it is the last.
+    /// Writes the DATA frame whose payload stands in `frame` behind
+    /// [`limits::DATA_OVERHEAD`] bytes of room; with `fin` it is the last. Nothing of it
+    /// goes out unless all fits.
     pub(crate) fn send_body(
         &mut self,
         stream: u64,
-        bytes: &[u8],
+        frame: &mut [u8],
         fin: bool,
-    ) -> Result<usize, StreamError> {
+    ) -> Result<(), StreamError> {
+        let payload = frame.len() - limits::DATA_OVERHEAD;
+        if payload == 0 {
+            return if fin { self.send_end(stream) } else { Ok(()) };
+        }
         self.wrote();
-        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        Ok(h3.send_body(&mut self.quic, stream, bytes, fin)?)
+        let frame = h3::front_data(frame);
+        let room = self.quic.stream_capacity(stream)?;
+        if room < frame.len() {
+            return Err(StreamError::Blocked);
+        }
+        self.quic.stream_send(stream, frame, fin)?;
+        Ok(())
+    }
+
+    /// Ends our direction of `stream`.
+    pub(crate) fn send_end(&mut self, stream: u64) -> Result<(), StreamError> {
+        self.wrote();
+        self.quic.stream_send(stream, b"", true)?;
+        Ok(())
     }
 
     pub(crate) fn send_trailers(
@@ -371,56 +392,33 @@ impl Session {
         stream: u64,
         fields: &Fields,
     ) -> Result<(), StreamError> {
-        self.wrote();
-        let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        Ok(h3.send_additional_headers(&mut self.quic, stream, &list(fields), true, true)?)
+        self.send_section(stream, fields, true)
     }
 
-    /// Sends a response's head; `first` unless an informational one went before.
+    /// Sends a response's head, informational or final.
     pub(crate) fn send_response(
         &mut self,
         stream: u64,
         fields: &Fields,
-        first: bool,
         fin: bool,
     ) -> Result<(), StreamError> {
+        self.send_section(stream, fields, fin)
+    }
+
+    fn send_section(&mut self, stream: u64, fields: &Fields, fin: bool) -> Result<(), StreamError> {
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        if !first {
-            return Ok(h3.send_additional_headers(
-                &mut self.quic,
-                stream,
-                &list(fields),
-                false,
-                fin,
-            )?);
-        }
-        h3.send_response(&mut self.quic, stream, &list(fields), fin)?;
-        self.share_turns(stream);
-        Ok(())
+        Ok(h3.send_section(&mut self.quic, stream, fields, fin)?)
     }
 
     /// Sends a request's head and returns its stream.
     pub(crate) fn send_request(&mut self, fields: &Fields, fin: bool) -> Result<u64, StreamError> {
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        match h3.send_request(&mut self.quic, &list(fields), fin) {
-            Ok(stream) => {
-                self.next_request = stream + 4;
-                self.share_turns(stream);
-                Ok(stream)
-            }
-            Err(h3::Error::FrameUnexpected) => Err(StreamError::GoingAway),
-            Err(error) => Err(error.into()),
+        if h3.is_left() {
+            return Err(StreamError::GoingAway);
         }
-    }
-
-    /// Lets the stream's bytes go out in turns with those of its equals: quiche's
-    /// default serves streams strictly one after the other (RFC 9218 section 4.2,
-    /// `i` unset), and one download would hold up all later ones.
-    fn share_turns(&mut self, stream: u64) {
-        // Urgency 3 is the default of RFC 9218; quiche keeps 124 below for itself.
-        let _ = self.quic.stream_priority(stream, 127, true);
+        Ok(h3.send_request(&mut self.quic, fields, fin)?)
     }
 
     /// Sends a whole local reply, or nothing of it.
@@ -428,7 +426,6 @@ impl Session {
         &mut self,
         stream: u64,
         reply: &LocalReply,
-        first: bool,
     ) -> Result<(), StreamError> {
         // QPACK without a dynamic table adds at most a few bytes a field, and never 32.
         let head = reply.fields.section_bytes() as usize;
@@ -437,21 +434,24 @@ impl Session {
             self.wait_writable(stream, bytes);
             return Err(StreamError::Blocked);
         }
-        self.send_response(stream, &reply.fields, first, reply.body.is_empty())?;
+        self.send_response(stream, &reply.fields, reply.body.is_empty())?;
         if !reply.body.is_empty() {
-            self.send_body(stream, &reply.body, true)?;
+            let mut frame = vec![0; limits::DATA_OVERHEAD];
+            frame.extend_from_slice(&reply.body);
+            self.send_body(stream, &mut frame, true)?;
         }
         Ok(())
     }
 
     /// Notes that the head of `id` found too little room on `stream`.
     pub(crate) fn note_blocked(&mut self, id: Handle, stream: u64) {
-        self.blocked_head = self.capacity(stream).ok().map(|room| (id, room));
+        let room = self.capacity(stream).ok();
+        self.heads.note_blocked(id, room);
     }
 
     /// The same where the head opens its stream.
     pub(crate) fn note_blocked_request(&mut self, id: Handle) {
-        self.note_blocked(id, self.next_request);
+        self.note_blocked(id, self.next_request());
     }
 
     /// The head of `id` found too little room on `stream`, and there is no more
@@ -461,22 +461,15 @@ impl Session {
     /// quiche says DATA_BLOCKED each time, and the acknowledgement of that would
     /// lead to the next try, for as long as the peer grants nothing.
     pub(crate) fn is_still_blocked(&mut self, id: Handle, stream: u64) -> bool {
-        let Some((waits, before)) = self.blocked_head else {
+        let Some(before) = self.heads.blocked(id) else {
             return false;
         };
-        waits == id
-            && self.capacity(stream).is_ok_and(|room| room <= before)
-            && !self.is_response_hopeless(stream)
+        self.capacity(stream).is_ok_and(|room| room <= before) && !self.is_response_hopeless(stream)
     }
 
     /// The same where the head opens its stream.
     pub(crate) fn is_request_still_blocked(&mut self, id: Handle) -> bool {
-        self.is_still_blocked(id, self.next_request)
-    }
-
-    /// Another head takes the place of one that waits: it may fit.
-    pub(crate) fn forget_blocked(&mut self) {
-        self.blocked_head = None;
+        self.is_still_blocked(id, self.next_request())
     }
 
     /// After a request's head was refused for want of room: true if no
@@ -486,7 +479,8 @@ impl Session {
             .quic
             .peer_transport_params()
             .map(|p| p.initial_max_stream_data_bidi_remote);
-        self.is_hopeless(self.next_request, limit)
+        let stream = self.next_request();
+        heads::is_hopeless(&mut self.quic, stream, limit)
     }
 
     /// The same for a response's head on `stream`.
@@ -495,22 +489,11 @@ impl Session {
             .quic
             .peer_transport_params()
             .map(|p| p.initial_max_stream_data_bidi_local);
-        self.is_hopeless(stream, limit)
+        heads::is_hopeless(&mut self.quic, stream, limit)
     }
 
-    /// quiche offers the congestion window less what is in flight, or what is left
-    /// of the stream's window if that is less. When the offer is either window
-    /// whole and was still too small, waiting does not help: nothing is in flight,
-    /// or the peer has nothing to read that would make it grant more. And waiting
-    /// would hold up everybody else on the connection.
-    fn is_hopeless(&mut self, stream: u64, stream_window: Option<u64>) -> bool {
-        let Ok(offer) = self.quic.stream_capacity(stream) else {
-            return false;
-        };
-        // A window of 0 is a peer that grants credit stream by stream.
-        let whole_stream = stream_window.is_some_and(|window| window > 0 && offer as u64 >= window);
-        let congestion = self.quic.path_stats().find(|p| p.active).map(|p| p.cwnd);
-        whole_stream || congestion.is_some_and(|window| offer >= window)
+    fn next_request(&self) -> u64 {
+        self.h3.as_ref().map_or(0, h3::Connection::next_request)
     }
 
     /// Ends both directions of `stream` with `code`, as far as they are open.
@@ -553,6 +536,9 @@ impl Session {
 
     /// Asks the peer to send no more on `stream`, and drops what comes.
     pub(crate) fn stop(&mut self, stream: u64, code: u64) {
+        if let Some(h3) = self.h3.as_mut() {
+            h3.ignore(stream);
+        }
         self.shutdown(stream, quiche::Shutdown::Read, code);
     }
 
@@ -566,17 +552,16 @@ impl Session {
         }
     }
 
-    /// We are done with `stream`; quiche and h3 forget it when the peer is too.
+    /// We are done with `stream`; it is forgotten when quiche is, too.
     pub(crate) fn bury(&mut self, stream: u64) {
         self.exchanges.remove(&stream);
+        if let Some(h3) = self.h3.as_mut() {
+            h3.ignore(stream);
+        }
         self.buried.push(stream);
     }
 
-    /// Makes h3 forget the buried streams that are closed by now.
-    ///
-    /// A stream that was reset before our side finished would otherwise leave an
-    /// entry for the life of the connection (quiche issue 2524): on a closed
-    /// stream these calls fail, and drop the entry.
+    /// Forgets the buried streams that are closed by now.
     pub(crate) fn sweep(&mut self) {
         let Some(h3) = self.h3.as_mut() else { return };
         let quic = &mut self.quic;
@@ -585,13 +570,12 @@ impl Session {
             // buffered, and a connection closed then would lose it. A stream
             // that quiche no longer has was acknowledged to its end. Asking also
             // collects a stream that the peer stopped, which nothing else would.
-            if quic.stream_capacity(stream) != Err(quiche::Error::InvalidStreamState(stream)) {
-                return true;
+            let open =
+                quic.stream_capacity(stream) != Err(quiche::Error::InvalidStreamState(stream));
+            if !open {
+                h3.forget(stream);
             }
-            if h3.send_body(quic, stream, b"", true) == Err(h3::Error::FrameUnexpected) {
-                let _ = h3.send_response(quic, stream, &[Header::new(b":status", b"500")], true);
-            }
-            false
+            open
         });
     }
 
@@ -610,32 +594,11 @@ impl Session {
         self.quic.stats().reset_stream_count_local
     }
 
-    /// True if the end of `stream` may be a reset that quiche does not tell of.
-    ///
-    /// A reset that arrives after the last byte, but before that was read, makes
-    /// quiche throw the unread bytes away and tell of a clean end. So whenever the
-    /// peer reset something, the streams are noted that have nothing left to read
-    /// all at once, before anything of them was read. (A bare end that came in the
-    /// same datagram as another stream's reset looks the same.)
-    pub(crate) fn may_be_reset(&self, stream: u64) -> bool {
-        self.suspects.contains(&stream)
-    }
-
     fn note_resets(&mut self, resets: u64) {
-        if std::mem::replace(&mut self.peer_resets, resets) == resets {
-            return;
+        let more = std::mem::replace(&mut self.peer_resets, resets) != resets;
+        if let Some(h3) = self.h3.as_mut().filter(|_| more) {
+            h3.find_resets(&mut self.quic);
         }
-        // Looks at all open streams, which are bounded, and only after a reset.
-        for (stream, _) in self.open() {
-            if self.quic.stream_finished(stream) && !self.suspects.contains(&stream) {
-                self.suspects.push(stream);
-            }
-        }
-    }
-
-    /// All events that the last datagrams led to were looked at.
-    pub(crate) fn settled(&mut self) {
-        self.suspects.clear();
     }
 
     /// Open streams with their exchanges, in order. For rare occasions.
@@ -643,10 +606,6 @@ impl Session {
         let mut open: Vec<(u64, Handle)> = self.exchanges.iter().map(|(s, e)| (*s, *e)).collect();
         open.sort_unstable();
         open
-    }
-
-    pub(crate) fn is_buried(&self, stream: u64) -> bool {
-        self.buried.contains(&stream)
     }
 
     /// No request is open, and all that was answered has arrived.
@@ -657,10 +616,11 @@ impl Session {
     /// Tells the peer that requests from stream `id` on are not served here.
     pub(crate) fn send_goaway(&mut self, id: u64) -> bool {
         self.wrote();
-        match self.h3.as_mut() {
-            Some(h3) => h3.send_goaway(&mut self.quic, id).is_ok(),
-            None => false,
-        }
+        let Some(h3) = self.h3.as_mut() else {
+            return false;
+        };
+        h3.send_goaway(&mut self.quic, id);
+        true
     }
 
     /// See [`Liveness::is_silent`].

@@ -119,28 +119,31 @@ fn trailers_of_a_response_that_break_a_rule_never_end_it_clean_at_the_client() {
     );
 }
 
-/// quiche leaves the order of frames on a stream that we opened to us.
+/// RFC 9114 section 4.1: frames out of order are a fault of the connection.
 #[test]
-fn a_body_before_its_head_is_a_502() {
+fn a_body_before_its_head_is_a_502_and_costs_the_backend_its_connection() {
     let (mut rig, stream, asked) = asking();
     raw(&mut rig, asked, &BODY, false);
     rig.settle();
     assert_eq!(rig.client.status(stream).as_deref(), Some("502"));
-    assert_eq!(told(&rig), (Reason::BadResponse, "a body before its head"));
+    assert_eq!(told(&rig), (Reason::BackendGone, BEFORE));
+    let closed = rig.connections[0].1.quic.peer_error();
+    assert_eq!(closed.map(|e| e.error_code), Some(0x105));
 }
 
 #[test]
 fn an_informational_head_is_no_head_for_a_body_or_an_end() {
-    for (bytes, fin, detail) in [
-        (&BODY[..], false, "a body before its head"),
-        (b"", true, "the stream ended without a response"),
+    let without = "the stream ended without a response";
+    for (bytes, fin, reason) in [
+        (&BODY[..], false, (Reason::BackendGone, BEFORE)),
+        (b"", true, (Reason::BadResponse, without)),
     ] {
         let (mut rig, stream, asked) = asking();
         informational(&mut rig, asked);
         raw(&mut rig, asked, bytes, fin);
         rig.settle();
         assert_eq!(rig.client.status(stream).as_deref(), Some("502"));
-        assert_eq!(told(&rig), (Reason::BadResponse, detail));
+        assert_eq!(told(&rig), reason);
     }
 }
 
@@ -181,6 +184,7 @@ fn informational_heads_are_passed_on_up_to_a_bound() {
     );
 }
 
+const BEFORE: &str = "closed with code 0x105: a DATA frame before the head";
 /// What a client does wrong on a stream.
 type Spoil = fn(&mut Rig, u64);
 

@@ -86,6 +86,7 @@ impl Default for Forwarding {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10,
             headers: 100,
             body_bytes: 0,

@@ -237,6 +237,9 @@ pub enum XForwarded {
 /// Bounds an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
+    /// From the first byte of a request's stream to the last of its head.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub request_header_timeout: Duration,
     /// Bytes of a field section, counted as RFC 9114 section 4.2.2 does (name,
     /// value and 32 a field). 1 KiB to 40 KiB: more would not fit the initial
     /// congestion window and never be sent on.

@@ -134,6 +134,7 @@ pub(super) static FORWARDING: Section = Section {
 pub(super) static LIMITS: Section = Section {
     name: "limits",
     accepted: &[
+        "request_header_timeout",
         "header_bytes",
         "headers",
         "body_bytes",
@@ -146,7 +147,6 @@ pub(super) static LIMITS: Section = Section {
         "new_connections_per_ip_per_second",
         "requests_per_connection",
         "handshake_timeout",
-        "request_header_timeout",
     ],
 };
 

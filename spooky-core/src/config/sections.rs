@@ -250,7 +250,14 @@ fn forwarding(decoder: &mut Decoder<'_>, root: &View<'_>) -> Forwarding {
 fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
     let default = Limits::default();
+    let wait = |node: &_| scalar::duration(node, &bounds::WAIT);
     Limits {
+        request_header_timeout: decoder.value(
+            &view,
+            "request_header_timeout",
+            default.request_header_timeout,
+            wait,
+        ),
         header_bytes: decoder.value(
             &view,
             "header_bytes",

@@ -50,8 +50,10 @@ pub(crate) fn take_turn(
         Ok(room) => room,
         Err(turn) => return turn,
     };
-    let want = room.min(limits::TURN_BYTES).min(scratch.len());
-    let len = match source.receive_body(source_stream, &mut scratch[..want]) {
+    // In front of the payload there is room for the front of its frame.
+    let (front, most) = (limits::DATA_OVERHEAD, scratch.len() - limits::DATA_OVERHEAD);
+    let want = room.min(limits::TURN_BYTES).min(most);
+    let len = match source.receive_body(source_stream, &mut scratch[front..front + want]) {
         Ok(len) => len,
         Err(StreamError::Blocked) => {
             flow.readable = false;
@@ -93,11 +95,10 @@ pub(crate) fn take_turn(
         return Turn::TooLong;
     }
     let fin = flow.ended && flow.trailers.is_none();
-    match destination.send_body(destination_stream, &scratch[..len], fin) {
-        Ok(sent) if sent == len => {}
-        // `room` was measured just before, so a part can't be left over.
-        Ok(_)
-        | Err(
+    match destination.send_body(destination_stream, &mut scratch[..front + len], fin) {
+        Ok(()) => {}
+        // `room` was measured just before, so it can't be too little.
+        Err(
             StreamError::Blocked
             | StreamError::NoCredit
             | StreamError::GoingAway
@@ -138,7 +139,7 @@ fn finish(flow: &mut Flow, destination: &mut Session, stream: u64) -> Turn {
     }
     let sent = match &flow.trailers {
         Some(trailers) => destination.send_trailers(stream, trailers),
-        None => destination.send_body(stream, b"", true).map(|_| ()),
+        None => destination.send_end(stream),
     };
     match sent {
         Ok(()) => {

@@ -29,6 +29,17 @@ impl Fields {
         self.ends.push((name_end, self.bytes.len() as u32));
     }
 
+    /// Where the bytes of the next field go, name first: for who reads them from
+    /// somewhere straight to their place. [`Fields::close`] makes them a field.
+    pub(crate) fn open(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What was appended since the last field is one; its name ends at `name_end`.
+    pub(crate) fn close(&mut self, name_end: usize) {
+        self.ends.push((name_end as u32, self.bytes.len() as u32));
+    }
+
     /// Number of fields.
     pub fn len(&self) -> usize {
         self.ends.len()

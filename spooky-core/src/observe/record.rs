@@ -121,6 +121,8 @@ reasons! {
     BadRequest = "bad_request", 400, "http_request_error";
     /// The request's head or trailers are more than `limits.header_bytes` or `limits.headers`.
     RequestHeadTooLarge = "request_head_too_large", 431, "http_request_denied";
+    /// The request's head was not whole within `limits.request_header_timeout`.
+    RequestHeaderTimeout = "request_header_timeout", 408, "http_request_error";
     /// The request's body is larger than `limits.body_bytes`.
     BodyTooLarge = "body_too_large", 413, "http_request_denied";
     /// The client cancelled more than `limits.resets_per_connection` requests, and its
@@ -165,7 +167,8 @@ reasons! {
     ResponseHeadTooLarge = "response_head_too_large", 502, "http_response_header_section_size";
     /// The response's body is shorter or longer than its content-length.
     ResponseIncomplete = "response_incomplete", 502, "http_response_incomplete";
-    /// The request's body is shorter or longer than its content-length.
+    /// The request's body is shorter or longer than its content-length, or its stream
+    /// ended before its head was whole.
     RequestIncomplete = "request_incomplete", 400, "http_request_error";
     /// The head does not fit the congestion window, and nothing in flight will widen it.
     HeadUnsendable = "head_unsendable", 502, "connection_terminated";

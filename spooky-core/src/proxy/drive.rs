@@ -11,7 +11,8 @@ use crate::downstream::Phase;
 use crate::exchange::{State, Turn, take_turn};
 use crate::io::{Event, Handle, Transmit};
 use crate::listener::ConnectionRef;
-use crate::session::{Event as StreamEvent, StreamError, code};
+use crate::observe::Reason;
+use crate::session::{Event as StreamEvent, StreamError};
 use crate::{backend, io, limits};
 
 impl Proxy {
@@ -77,7 +78,8 @@ impl Proxy {
         let quic = session.timeout(now);
         let ours = match connection {
             ConnectionRef::Downstream(handle) => {
-                self.downstreams.get(handle).and_then(|c| c.deadline())
+                let ours = self.downstreams.get(handle).and_then(|c| c.deadline());
+                io::earliest(ours, self.head_deadline(handle))
             }
             ConnectionRef::Backend(handle) => self.backend_deadline(handle),
         };
@@ -121,7 +123,6 @@ impl Proxy {
         let Some(session) = self.session_mut(connection) else {
             return;
         };
-        session.settled();
         if session.wants_send {
             return;
         }
@@ -145,7 +146,7 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if conn.session.start_http(&self.server.h3) {
+        if conn.session.start_http(self.server.h3) {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)
@@ -197,44 +198,18 @@ impl Proxy {
             (StreamEvent::Reset(code), Some(exchange)) => {
                 self.client_cancelled(exchange, code, now)
             }
-            (StreamEvent::Reset(_), None) => self.headless_reset(handle, stream, now),
-            (StreamEvent::End, None) => self.headless_end(handle, stream),
+            (StreamEvent::TooLarge(error, seen), None) => {
+                self.begin_too_large(handle, stream, error, &seen, now);
+            }
+            (StreamEvent::TooLarge(error, _), Some(exchange)) => {
+                self.fail(exchange, Reason::RequestHeadTooLarge, error.detail(), now);
+            }
+            (StreamEvent::End, None) => self.headless_end(handle, stream, now),
+            (StreamEvent::Reset(code), None) => self.headless_reset(handle, stream, code, now),
             // Nobody's business any more; or priorities, which are not looked at yet.
             (StreamEvent::Body, None) => {}
-            (StreamEvent::PriorityUpdate | StreamEvent::GoAway, _) => {}
+            (StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway, _) => {}
         }
-    }
-
-    /// The client reset a stream that carries no exchange: one that is over, or one
-    /// whose head never came whole, which is a request cancelled early as well.
-    fn headless_reset(&mut self, handle: Handle, stream: u64, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(handle) else {
-            return;
-        };
-        if conn.session.is_buried(stream) {
-            return;
-        }
-        // Our half would stay open, and the client would miss the stream in its count.
-        conn.session.abort(stream, code::REQUEST_CANCELLED);
-        conn.session.bury(stream);
-        self.count_cancel(handle, now);
-    }
-
-    /// The client ended a stream that carries no exchange: one that is over, or one
-    /// without a request.
-    ///
-    /// RFC 9114 section 8.1: H3_REQUEST_INCOMPLETE is for a client's stream that
-    /// "terminated without containing a fully formed request".
-    fn headless_end(&mut self, handle: Handle, stream: u64) {
-        let Some(conn) = self.downstreams.get_mut(handle) else {
-            return;
-        };
-        if conn.session.is_buried(stream) {
-            return;
-        }
-        conn.session.abort(stream, code::REQUEST_INCOMPLETE);
-        conn.session.bury(stream);
-        self.want_drive(ConnectionRef::Downstream(handle));
     }
 
     /// Streams that may write again, or whose reader stopped.
@@ -337,7 +312,7 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        if conn.session.start_http(&self.client.h3) {
+        if conn.session.start_http(self.client.h3) {
             if matches!(conn.phase, backend::Phase::Handshake { .. }) {
                 self.backend_established(handle, now);
             }
@@ -366,7 +341,7 @@ impl Proxy {
 
     fn backend_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {
         if matches!(event, StreamEvent::GoAway) {
-            // quiche gives the GOAWAY's id where other events have their stream.
+            // The GOAWAY's id stands where other events have their stream.
             self.backend_leaving(handle, stream, now);
             return;
         }
@@ -381,7 +356,10 @@ impl Proxy {
             StreamEvent::Body => self.response_readable(exchange, now),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
-            StreamEvent::PriorityUpdate | StreamEvent::GoAway => {}
+            StreamEvent::TooLarge(error, _) => {
+                self.fail(exchange, Reason::ResponseHeadTooLarge, error.detail(), now);
+            }
+            StreamEvent::PriorityUpdate(_) | StreamEvent::Settings | StreamEvent::GoAway => {}
         }
     }
 

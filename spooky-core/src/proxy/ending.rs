@@ -9,12 +9,18 @@ use super::Proxy;
 use crate::backend::{self, connect_failure};
 use crate::downstream::Phase;
 use crate::exchange::{Exchange, Head, State};
+use crate::h3;
 use crate::io::{Event, Handle};
 use crate::limits;
 use crate::listener::ConnectionRef;
 use crate::observe::{Outcome, Reason, Record};
 use crate::planted::{self, Bug};
 use crate::session::code;
+
+/// What the peer did that ended its connection, for the records of those on it.
+fn broken_rule(fault: h3::Fault) -> Box<str> {
+    format!("closed with code {:#x}: {}", fault.code, fault.text).into()
+}
 
 impl Proxy {
     /// The response is with the client's connection, whole.
@@ -42,7 +48,7 @@ impl Proxy {
             return;
         };
         exchange.reason = Some(Reason::ClientCancelled);
-        if stream_code != 0 && stream_code != code::REQUEST_CANCELLED {
+        if ![0, h3::UNTOLD, code::REQUEST_CANCELLED].contains(&stream_code) {
             exchange.detail = Some(format!("code {stream_code:#x}").into());
         }
         let early = exchange.status.is_none();
@@ -85,7 +91,10 @@ impl Proxy {
     /// The backend reset its stream.
     pub(super) fn backend_reset(&mut self, id: Handle, stream_code: u64, now: Instant) {
         // RFC 9114 section 4.1.1: H3_REQUEST_REJECTED says that nothing was done.
-        let detail = Some(format!("code {stream_code:#x}").into());
+        let detail = match stream_code {
+            h3::UNTOLD => Some("after its last byte".into()),
+            _ => Some(format!("code {stream_code:#x}").into()),
+        };
         if stream_code == code::REQUEST_REJECTED {
             // The same backend may take it on another connection: backends reject
             // what comes after their GOAWAY, which may arrive later than the rejection.
@@ -185,7 +194,7 @@ impl Proxy {
             conn.session.stop(stream, code::NO_ERROR);
         }
         if waits && conn.session.heads.contains(&id) {
-            conn.session.forget_blocked();
+            conn.session.heads.forget_blocked();
             self.set_deadline(id, Some(now + limits::HEAD_BLOCKED));
             self.want_drive(ConnectionRef::Downstream(downstream));
             return;
@@ -230,6 +239,17 @@ impl Proxy {
     }
 
     pub(super) fn reset_client(&mut self, id: Handle, stream_code: u64, now: Instant) {
+        self.end_client(id, stream_code, Outcome::Reset, now);
+    }
+
+    /// Ends the client's stream with a code, and the exchange with it.
+    pub(super) fn end_client(
+        &mut self,
+        id: Handle,
+        stream_code: u64,
+        outcome: Outcome,
+        now: Instant,
+    ) {
         let Some(exchange) = self.exchanges.get(id) else {
             return;
         };
@@ -237,12 +257,12 @@ impl Proxy {
         if let Some(conn) = self.downstreams.get_mut(downstream) {
             if planted::is(Bug::EndsClean) && stream_code == code::INTERNAL_ERROR {
                 // An error is a stream that is over.
-                let _ = conn.session.send_body(stream, b"", true);
+                let _ = conn.session.send_end(stream);
             } else {
                 conn.session.abort(stream, stream_code);
             }
         }
-        self.finish(id, Outcome::Reset, now);
+        self.finish(id, outcome, now);
     }
 
     /// Takes the exchange away from its backend, wherever it is with it.
@@ -392,10 +412,12 @@ impl Proxy {
         } else {
             (Reason::ClientGone, Outcome::Cancelled)
         };
+        let fault = conn.session.fault().map(broken_rule);
         let open = conn.session.open();
         for (_, id) in open {
             if let Some(exchange) = self.exchanges.get_mut(id) {
                 exchange.reason = Some(reason);
+                exchange.detail.clone_from(&fault);
                 self.finish(id, outcome, now);
             }
         }
@@ -412,6 +434,7 @@ impl Proxy {
         }
         let backend = conn.backend;
         let timed_out = conn.session.is_timed_out();
+        let fault = conn.session.fault().map(broken_rule);
         let failure = connect_failure(&mut conn.session, refused);
         let phase = std::mem::replace(&mut conn.phase, backend::Phase::Leaving);
         let open = conn.session.open();
@@ -435,7 +458,7 @@ impl Proxy {
             let detail = if timed_out {
                 Some("the backend fell silent".into())
             } else {
-                None
+                fault.clone()
             };
             if planted::is(Bug::AsksTwice) {
                 self.restart_or_fail(id, Reason::BackendGone, detail, now);

@@ -6,6 +6,7 @@
 //! | `receive.rs` | a datagram finds its connection, or starts one |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
+//! | `headless.rs` | requests without a head that can be read |
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
 //! | `response.rs` | from the backend's head to the client's stream |
 //! | `ending.rs` | how exchanges and connections end |
@@ -15,6 +16,7 @@
 mod check;
 mod drive;
 mod ending;
+mod headless;
 mod places;
 mod receive;
 mod request;
@@ -40,7 +42,7 @@ use crate::setup::Setup;
 use crate::shared::Shared;
 use crate::timers::{TimerId, Timers};
 use crate::upstream::Upstream;
-use crate::{backend, downstream, limits};
+use crate::{backend, config, downstream, h3, limits};
 
 /// What a [`Proxy`] is made from.
 #[derive(Debug)]
@@ -122,7 +124,7 @@ struct Drain {
 /// quiche's configuration of one side, and HTTP/3's.
 struct QuicConfig {
     quic: quiche::Config,
-    h3: quiche::h3::Config,
+    h3: h3::Config,
 }
 
 impl std::fmt::Debug for QuicConfig {
@@ -132,9 +134,11 @@ impl std::fmt::Debug for QuicConfig {
 }
 
 impl QuicConfig {
-    fn new(quic: quiche::Config) -> Self {
-        let mut h3 = quiche::h3::Config::new().expect("quiche's own defaults are legal");
-        h3.set_max_field_section_size(limits::FIELD_SECTION_BYTES);
+    fn new(quic: quiche::Config, limits: &config::Limits) -> Self {
+        let h3 = h3::Config {
+            bounds: limits.into(),
+            enable_connect_protocol: false,
+        };
         QuicConfig { quic, h3 }
     }
 }
@@ -158,6 +162,7 @@ impl Proxy {
             "worker {worker} of {}",
             shared.workers()
         );
+        let limits = &setup.config().limits;
         let built = "Setup::build made the same contexts already";
         let mut timers = Timers::new();
         let tend = timers.create(Owner::Tend, now);
@@ -165,8 +170,8 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(shared.id_key),
-            server: QuicConfig::new(setup.server_config().expect(built)),
-            client: QuicConfig::new(setup.client_config().expect(built)),
+            server: QuicConfig::new(setup.server_config().expect(built), limits),
+            client: QuicConfig::new(setup.client_config().expect(built), limits),
             routes: Routes::default(),
             downstreams: Table::new(),
             backends: Table::new(),
@@ -180,7 +185,7 @@ impl Proxy {
             assembly: Assembly::default(),
             stateless: VecDeque::new(),
             events: VecDeque::new(),
-            scratch: vec![0; limits::TURN_BYTES].into_boxed_slice(),
+            scratch: vec![0; limits::DATA_OVERHEAD + limits::TURN_BYTES].into_boxed_slice(),
             forwarder: Forwarder::new(&setup.config().forwarding),
             counters: Counters::default(),
             half_open: 0,

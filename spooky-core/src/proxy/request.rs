@@ -14,27 +14,9 @@ use crate::session::{StreamError, code};
 impl Proxy {
     /// A request's head has come.
     pub(super) fn begin(&mut self, downstream: Handle, stream: u64, list: Fields, now: Instant) {
-        let Some(conn) = self.downstreams.get_mut(downstream) else {
+        let Some((id, refused)) = self.open_exchange(downstream, stream, now) else {
             return;
         };
-        if conn.session.is_buried(stream) {
-            return;
-        }
-        let refused = conn.goaway.is_some_and(|id| stream >= id);
-        conn.next_stream = conn.next_stream.max(stream + 4);
-        let ended = conn.session.is_read(stream);
-        let client = conn.client;
-        let timer = self.timers.create(Owner::Tend, now);
-        self.next_exchange += 1;
-        let mut exchange =
-            Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
-        exchange.request.ended = ended;
-        let whole = self.setup.config().upstream.timeouts.request;
-        exchange.ends_by = (!whole.is_zero()).then(|| now + whole);
-        let id = self.exchanges.insert(exchange);
-        self.timers.set_owner(timer, Owner::Exchange(id));
-        conn.session.exchanges.insert(stream, id);
-        self.counters.requests += 1;
         let parsed = RequestHead::parse(list, self.head_bounds());
         if refused {
             self.reject(id, parsed, now);
@@ -51,13 +33,45 @@ impl Proxy {
         }
     }
 
+    /// Makes the exchange of a request's stream. True with it if it comes after our
+    /// GOAWAY.
+    pub(super) fn open_exchange(
+        &mut self,
+        downstream: Handle,
+        stream: u64,
+        now: Instant,
+    ) -> Option<(Handle, bool)> {
+        let conn = self.downstreams.get_mut(downstream)?;
+        let refused = conn.goaway.is_some_and(|id| stream >= id);
+        conn.next_stream = conn.next_stream.max(stream + 4);
+        let ended = conn.session.is_read(stream);
+        let client = conn.client;
+        let timer = self.timers.create(Owner::Tend, now);
+        self.next_exchange += 1;
+        let mut exchange =
+            Exchange::new(self.next_exchange, downstream, stream, client, timer, now);
+        exchange.request.ended = ended;
+        let whole = self.setup.config().upstream.timeouts.request;
+        exchange.ends_by = (!whole.is_zero()).then(|| now + whole);
+        let id = self.exchanges.insert(exchange);
+        self.timers.set_owner(timer, Owner::Exchange(id));
+        conn.session.exchanges.insert(stream, id);
+        self.counters.requests += 1;
+        Some((id, refused))
+    }
+
     pub(super) fn head_bounds(&self) -> Bounds {
         Bounds::from(&self.setup.config().limits)
     }
 
     /// RFC 9114 section 5.2: a request from the GOAWAY's id on is refused in a way
     /// that says that nothing was done, so the client may try elsewhere.
-    fn reject(&mut self, id: Handle, parsed: Result<RequestHead, Refused>, now: Instant) {
+    pub(super) fn reject(
+        &mut self,
+        id: Handle,
+        parsed: Result<RequestHead, Refused>,
+        now: Instant,
+    ) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -260,22 +274,6 @@ impl Proxy {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
-        // A reset that arrives after the whole body throws away what was not read,
-        // and quiche then tells of a clean end. Who cancels also stops reading.
-        if let Some(conn) = self.downstreams.get_mut(exchange.downstream)
-            && let Err(StreamError::Stopped(code)) = conn.session.capacity(exchange.stream)
-        {
-            self.client_cancelled(id, code, now);
-            return;
-        }
-        let conn = self.downstreams.get(exchange.downstream);
-        if !exchange.request.ended
-            && exchange.request.expected.is_none()
-            && conn.is_some_and(|c| c.session.may_be_reset(exchange.stream))
-        {
-            self.client_cancelled(id, 0, now);
-            return;
-        }
         if !std::mem::replace(&mut exchange.request.ended, true) {
             exchange.progress = now;
         }

@@ -66,7 +66,7 @@ impl Proxy {
         self.forwarder.informational(&mut head);
         match conn
             .session
-            .send_response(exchange.stream, &head.fields, !exchange.head_begun, false)
+            .send_response(exchange.stream, &head.fields, false)
         {
             Ok(()) => {
                 exchange.head_begun = true;
@@ -156,16 +156,16 @@ impl Proxy {
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return true;
         };
-        let (stream, first) = (exchange.stream, !exchange.head_begun);
+        let stream = exchange.stream;
         let sent = match (&exchange.reply, &exchange.response_head) {
             (Some(reply), _) => conn
                 .session
-                .send_reply(stream, reply, first)
+                .send_reply(stream, reply)
                 .map(|()| reply.status),
             (None, Head::Held(head)) => {
                 let fin = exchange.response.ended && exchange.response.trailers.is_none();
                 conn.session
-                    .send_response(stream, &head.fields, first, fin)
+                    .send_response(stream, &head.fields, fin)
                     .map(|()| {
                         exchange.response.finished = fin;
                         head.status
@@ -225,20 +225,9 @@ impl Proxy {
     }
 
     pub(super) fn response_readable(&mut self, id: Handle, now: Instant) {
-        let Some(exchange) = self.exchanges.get_mut(id) else {
-            return;
-        };
-        if matches!(exchange.response_head, Head::Awaited) {
-            // RFC 9114 section 4.1: a DATA frame before any HEADERS frame is invalid.
-            self.fail(
-                id,
-                Reason::BadResponse,
-                Some("a body before its head".into()),
-                now,
-            );
-            return;
-        }
-        if !std::mem::replace(&mut exchange.response.readable, true) {
+        if let Some(exchange) = self.exchanges.get_mut(id)
+            && !std::mem::replace(&mut exchange.response.readable, true)
+        {
             exchange.progress = now;
         }
         self.queue_response(id);
@@ -255,16 +244,6 @@ impl Proxy {
                 Some("the stream ended without a response".into()),
                 now,
             );
-            return;
-        }
-        if let State::Open { connection, stream } = exchange.state
-            && !exchange.response.ended
-            && exchange.response.expected.is_none()
-            && let Some(conn) = self.backends.get(connection)
-            && conn.session.may_be_reset(stream)
-        {
-            let text = "after its last byte";
-            self.fail(id, Reason::BackendReset, Some(text.into()), now);
             return;
         }
         exchange.response.ended = true;

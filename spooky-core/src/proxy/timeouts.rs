@@ -36,6 +36,7 @@ impl Proxy {
                 {
                     conn.session.close(code::NO_ERROR, b"handshake timeout");
                 }
+                self.end_overdue_heads(handle, now);
             }
             ConnectionRef::Backend(handle) => self.backend_timeout(handle, now),
         }

@@ -46,6 +46,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(
         config.limits,
         Limits {
+            request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10,
             headers: 100,
             body_bytes: 0,
@@ -126,8 +127,10 @@ fn ranges_end_where_they_say() {
         connections   idle_timeout     1ms  24h      0s     1441m    a duration from 1ms to 24h
         timeouts      connect          1ms  24h      0      25h      a duration from 1ms to 24h
         timeouts      response_header  1ms  24h      0      25h      a duration from 1ms to 24h
+        limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h
         timeouts      idle             1ms  24h      0s     25h      a duration from 1ms to 24h
         timeouts      request          0s   24h      1441m  25h      a duration from 0s to 24h
+        limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h
         limits        body_bytes       0    1048576GiB  1125899906842625  1048577GiB  a size from 0 to 1048576GiB
         limits        resets_per_connection  1  1000000  0  1000001  a whole number from 1 to 1000000";
     for range in ranges.lines() {

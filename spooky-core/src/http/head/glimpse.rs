@@ -10,7 +10,7 @@ use crate::limits;
 pub struct Glimpse(Fields);
 
 impl Glimpse {
-    pub(super) fn of(fields: &Fields) -> Self {
+    pub(crate) fn of(fields: &Fields) -> Self {
         let mut seen = Fields::default();
         for (name, sound) in SHOWN {
             let mut values = fields.iter().filter(|(n, _)| *n == name);
