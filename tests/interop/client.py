@@ -145,6 +145,16 @@ class Client(QuicConnectionProtocol):
         self.transmit()
         return exchange
 
+    def raw(self, data: bytes, *, end: bool = True) -> Exchange:
+        """Puts bytes on a request stream of their own, past aioquic's HTTP/3."""
+        stream_id = self._quic.get_next_available_stream_id()
+        exchange = Exchange(self, stream_id)
+        exchange._sent = end
+        self._exchanges[stream_id] = exchange
+        self._quic.send_stream_data(stream_id, data, end)
+        self.transmit()
+        return exchange
+
     async def get(self, path: str, *, timeout: float = 20, **kwargs) -> Exchange:
         return await self.request("GET", path, **kwargs).ended(timeout)
 

@@ -135,7 +135,7 @@ async def echo(request: Request):
     request.finish(request.trailers)
 
 
-async def sink(request: Request):
+async def sink(request: Request, *_):
     """What arrived: length, checksum, headers, trailers."""
     sha256, size = hashlib.sha256(), 0
     async for chunk in request.body():
@@ -233,6 +233,17 @@ async def goaway(request: Request):
     request.connection.transmit()
 
 
+async def raw(request: Request, hexadecimal: str, how: str, *_):
+    """These bytes on the stream, past aioquic's HTTP/3; then its end, if `how` says so."""
+    async for _chunk in request.body():
+        pass
+    quic = request.connection._quic
+    quic.send_stream_data(request.stream_id, bytes.fromhex(hexadecimal), how == "end")
+    request.connection.transmit()
+    if how != "end":
+        await asyncio.sleep(3600)
+
+
 async def never(request: Request):
     """No answer at all."""
     await asyncio.sleep(3600)
@@ -292,6 +303,7 @@ ROUTES = {
     "hang-up": hang_up,
     "goaway": goaway,
     "never": never,
+    "raw": raw,
     "chat": chat,
     "tell": tell,
 }

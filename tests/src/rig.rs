@@ -18,6 +18,7 @@ use spooky_core::observe::Record;
 use spooky_core::pump::{Io, Pump, Sent};
 use spooky_core::{Material, Params, Proxy, Setup, Shared};
 
+use crate::raw::{Raw, Received};
 use crate::sim::memory::{self, charged};
 
 /// Longest datagram that a peer sends.
@@ -31,6 +32,11 @@ pub struct Options {
     pub config: &'static str,
     /// How many backends there are.
     pub backends: usize,
+    /// What the client's control stream begins with; its HTTP/3 is then the test's
+    /// own, and it has [`Peer::raw`] in place of [`Peer::h3`].
+    pub raw_client: Option<&'static [u8]>,
+    /// The same for all backends.
+    pub raw_backend: Option<&'static [u8]>,
     /// Changes the client's QUIC settings.
     pub client: fn(&mut quiche::Config),
     /// Changes the backends' QUIC settings.
@@ -45,6 +51,8 @@ impl Default for Options {
         Options {
             config: "",
             backends: 1,
+            raw_client: None,
+            raw_backend: None,
             client: |_| {},
             backend: |_| {},
             tunnels: Some(false),
@@ -66,6 +74,7 @@ pub struct Rig {
     tunnels: Option<bool>,
     pump: Pump,
     server: quiche::Config,
+    raw_backend: Option<&'static [u8]>,
     next_id: u8,
     /// How far the proxy's own clock is ahead.
     ahead: Duration,
@@ -98,9 +107,11 @@ impl Rig {
             &mut client,
         )
         .expect("a client");
+        let mut client = Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]);
+        client.raw = options.raw_client.map(Raw::new);
         Rig {
             proxy: charged(|| proxy(&options, cert, key)),
-            client: Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]),
+            client,
             connections: Vec::new(),
             records: Vec::new(),
             drained: false,
@@ -108,6 +119,7 @@ impl Rig {
             tunnels: options.tunnels,
             pump: Pump::new(),
             server,
+            raw_backend: options.raw_backend,
             next_id: 0,
             ahead: Duration::ZERO,
         }
@@ -316,6 +328,7 @@ impl Rig {
             quiche::accept(&scid, None, to, backend_socket(), &mut self.server).expect("a backend");
         let mut peer = Peer::new(quic, to, backend_socket(), &id, &dcid);
         peer.tunnels = self.tunnels;
+        peer.raw = self.raw_backend.map(Raw::new);
         peer.receive(data);
         let backend = (0..)
             .find(|&index| backend_address(index) == to)
@@ -328,6 +341,8 @@ impl Rig {
 pub struct Peer {
     pub quic: quiche::Connection,
     pub h3: Option<h3::Connection>,
+    /// What came, where the test itself speaks HTTP/3.
+    pub raw: Option<Raw>,
     /// What HTTP/3 told, oldest first.
     pub events: VecDeque<(u64, h3::Event)>,
     tunnels: Option<bool>,
@@ -347,6 +362,7 @@ impl Peer {
         Peer {
             quic,
             h3: None,
+            raw: None,
             events: VecDeque::new(),
             tunnels: Some(false),
             local,
@@ -377,6 +393,32 @@ impl Peer {
     pub fn write(&mut self, stream: u64, bytes: &[u8], fin: bool) -> usize {
         let (h3, quic) = self.http();
         h3.send_body(quic, stream, bytes, fin).unwrap_or(0)
+    }
+
+    /// Puts bytes on a stream as they are, and says how many it took: none where the
+    /// stream or the connection is over.
+    pub fn put(&mut self, stream: u64, bytes: &[u8], fin: bool) -> usize {
+        if let Some(raw) = self.raw.as_mut() {
+            raw.wrote(stream);
+        }
+        self.quic.stream_send(stream, bytes, fin).unwrap_or(0)
+    }
+
+    /// What came on a stream, where the test itself speaks HTTP/3.
+    pub fn on(&self, stream: u64) -> Received {
+        self.raw.as_ref().expect("a raw peer").on(stream)
+    }
+
+    /// The code with which the other side wants no more of a stream, where the test
+    /// itself speaks HTTP/3.
+    pub fn stop_code(&self, stream: u64) -> Option<u64> {
+        self.raw.as_ref().expect("a raw peer").stop(stream)
+    }
+
+    /// The code of HTTP/3 with which the other side closed the connection.
+    pub fn close_code(&self) -> Option<u64> {
+        let error = self.quic.peer_error().filter(|error| error.is_app);
+        error.map(|error| error.error_code)
     }
 
     /// Whether the stream ended clean.
@@ -450,6 +492,10 @@ impl Peer {
                 to: self.local,
             },
         );
+        if let Some(raw) = self.raw.as_mut() {
+            raw.work(&mut self.quic);
+            return;
+        }
         let ready = self.quic.is_established() && !self.quic.is_draining();
         if self.h3.is_none()
             && ready

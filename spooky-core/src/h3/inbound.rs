@@ -339,7 +339,11 @@ impl Inbound {
     ) -> Result<Option<Found>, Stop> {
         let want = left.min(PIECE);
         scratch.resize(want, 0);
-        let (read, last) = source.read(&mut scratch[..want])?;
+        // An empty one asks for nothing: after the end, there is nobody to ask.
+        let (read, last) = match want {
+            0 => (0, self.last),
+            _ => source.read(&mut scratch[..want])?,
+        };
         self.last |= last;
         // Nearly all sections are short and come at once: those need no memory of
         // their own.

@@ -2,4 +2,5 @@
 
 mod features;
 mod purity;
+mod requirements;
 mod workspace;
