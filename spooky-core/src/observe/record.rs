@@ -108,6 +108,8 @@ macro_rules! reasons {
                 let error = match self { $(Reason::$name => $error,)* };
                 (!error.is_empty()).then_some(error)
             }
+            #[cfg(test)]
+            const ALL: &[Reason] = &[$(Reason::$name),*];
         }
     };
 }
@@ -177,4 +179,75 @@ reasons! {
     Draining = "draining", 503, "destination_unavailable";
     /// A bug of ours.
     Internal = "internal", 500, "proxy_internal_error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    /// RFC 9209 section 2.3: the types of its registry, as far as a proxy of HTTP/3 needs
+    /// them.
+    const REGISTERED: &[&str] = &[
+        "dns_timeout",
+        "dns_error",
+        "destination_not_found",
+        "destination_unavailable",
+        "destination_ip_prohibited",
+        "destination_ip_unroutable",
+        "connection_refused",
+        "connection_terminated",
+        "connection_timeout",
+        "connection_read_timeout",
+        "connection_write_timeout",
+        "connection_limit_reached",
+        "tls_protocol_error",
+        "tls_certificate_error",
+        "tls_alert_received",
+        "http_request_error",
+        "http_request_denied",
+        "http_response_incomplete",
+        "http_response_header_section_size",
+        "http_response_header_size",
+        "http_response_body_size",
+        "http_response_trailer_section_size",
+        "http_response_trailer_size",
+        "http_response_transfer_coding",
+        "http_response_content_coding",
+        "http_response_timeout",
+        "http_upgrade_failed",
+        "http_protocol_error",
+        "proxy_internal_response",
+        "proxy_internal_error",
+        "proxy_configuration_error",
+        "proxy_loop_detected",
+    ];
+
+    #[test]
+    fn every_error_is_of_a_registered_type_and_has_a_status_of_its_kind() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            match reason.proxy_error() {
+                Some(error) => {
+                    assert!(REGISTERED.contains(&error), "{word}: {error}");
+                    assert!((400..600).contains(&reason.status()), "{word}");
+                }
+                None => assert!((200..300).contains(&reason.status()), "{word}"),
+            }
+        }
+    }
+
+    /// Who reads the access log looks words up there.
+    #[test]
+    fn the_documentation_names_every_reason() {
+        let page = include_str!("../../../docs/operations.md");
+        let rows: Vec<&str> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        for reason in Reason::ALL {
+            let word = format!("`{}`", reason.as_str());
+            let named = |row: &&str| row.split(" | ").next().is_some_and(|c| c.contains(&word));
+            assert!(rows.iter().any(named), "{word}");
+        }
+    }
 }

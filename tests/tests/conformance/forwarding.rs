@@ -120,6 +120,21 @@ fn client_certificates_that_a_client_claims_are_removed() {
     }
 }
 
+/// RFC 9110 section 11.7.2: `proxy-authorization` "applies only to the next inbound proxy
+/// that demanded authentication", and that is nobody behind a gateway.
+#[test]
+fn credentials_for_a_proxy_end_here_and_those_for_the_origin_do_not() {
+    let credentials = [
+        ("proxy-authorization", "Basic YTpi"),
+        ("authorization", "Basic Yzpk"),
+    ];
+    for config in ["", "forwarding: {trusted_proxies: [\"127.0.0.0/8\"]}\n"] {
+        let (_, head) = arrival(config, &get(&credentials));
+        assert!(values(&head, "proxy-authorization").is_empty());
+        assert_eq!(values(&head, "authorization"), ["Basic Yzpk"]);
+    }
+}
+
 /// RFC 9110 section 7.6.2.
 #[test]
 fn max_forwards_counts_down_for_trace_and_options_alone() {

@@ -45,6 +45,14 @@ fn content_lengths_are_one_number() {
             verdict,
         ));
     }
+    // RFC 9110 section 9.3.8: "A client MUST NOT send content in a TRACE request."
+    let trace = |length| request("TRACE", "/", &[("content-length", length)]);
+    rows.extend(refused(
+        "a TRACE that announces content",
+        "RFC 9110 9.3.8",
+        trace("4"),
+    ));
+    rows.push(forwarded("a TRACE of none", "RFC 9110 9.3.8", trace("0")));
     let get_body = get(&[("content-length", "4")]);
     let bytes = [headers(&get_body), data(b"body")].concat();
     rows.push(row(

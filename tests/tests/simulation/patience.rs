@@ -1,5 +1,8 @@
 //! How long the balancer waits, and for whom.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use spooky_core::observe::{Outcome, Reason};
 use spooky_tests::sim::{Behaviour, Entry, Link, Recorded, Story, get, post};
 
@@ -181,6 +184,7 @@ fn early_answers_are_whole_while_the_upload_still_comes() {
 #[test]
 fn a_request_can_be_cancelled_whenever() {
     let waits = [0, 5, 12, 20, 25, 30, 35, 40, 45, 50, 60, 80, 120, 200, 400];
+    let phases = RefCell::new(BTreeSet::new());
     for after in waits {
         Story::new()
             .clients(3, post(20_000).times(3).cancelled_after(millis(after)))
@@ -192,9 +196,31 @@ fn a_request_can_be_cancelled_whenever() {
             .check(1, |told| {
                 let early = told.count(|entry| entry.client < 3 && entry.end.is_some());
                 assert_eq!(early, 9, "{:?}", told.tally());
+                let early = told.entries().filter(|entry| entry.client < 3);
+                phases.borrow_mut().extend(early.map(phase));
                 let served = told.count(|entry| entry.client == 3 && entry.is_answered());
                 assert_eq!(served, 4, "after {after} ms: {:?}", told.tally());
             });
+    }
+    let phases = phases.into_inner();
+    let all = [UNASKED, UPLOADING, WAITING, ANSWERING, ANSWERED];
+    assert_eq!(phases, BTreeSet::from(all), "all of them were met");
+}
+
+const UNASKED: &str = "before a backend heard of it";
+const UPLOADING: &str = "in its upload";
+const WAITING: &str = "before the head of its answer";
+const ANSWERING: &str = "in its answer";
+const ANSWERED: &str = "not at all";
+
+/// Where a request was when it was cancelled.
+fn phase(entry: &Entry) -> &'static str {
+    match &entry.record {
+        _ if entry.is_answered() => ANSWERED,
+        _ if entry.backends().is_empty() => UNASKED,
+        Some(record) if record.status.is_some() => ANSWERING,
+        _ if entry.is_uploaded() => WAITING,
+        _ => UPLOADING,
     }
 }
 

@@ -156,6 +156,18 @@ fn the_documentation_names_every_key() {
         for key in section.promised {
             assert!(later.contains(&format!("`{key}`")), "{key}");
         }
+        // What works does not stand among what does not.
+        let name = match section.name {
+            "" => "at the top".to_owned(),
+            name => format!("`{name}`"),
+        };
+        let row = later
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("| {name} |")));
+        for key in section.accepted.iter().filter(|key| **key != "address") {
+            let named = row.is_some_and(|row| row.contains(&format!("`{key}`")));
+            assert!(!named, "{}.{key}", section.name);
+        }
     }
     for value in PROMISED_POLICIES.iter().chain(&PROMISED_FORMATS) {
         assert!(later.contains(&format!("`{value}`")), "{value}");
