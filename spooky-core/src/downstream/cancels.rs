@@ -4,7 +4,8 @@
 //! back that cancels all it asks for ("rapid reset", CVE-2023-44487, which HTTP/3
 //! shares with HTTP/2), while each request costs work here and at a backend. People
 //! who browse cancel as well, but not by the thousand; so those are counted whose
-//! responses had not begun.
+//! responses had not begun. RFC 9114 section 10.5: "An endpoint MAY treat activity that is
+//! suspicious as a connection error of type H3_EXCESSIVE_LOAD".
 //!
 //! One window at a time: it begins with the first cancellation that is counted, and
 //! the next one with the first after its end. That is a counter and an instant a

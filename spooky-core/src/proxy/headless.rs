@@ -14,6 +14,10 @@ use crate::session::code;
 
 impl Proxy {
     /// The head of a request crossed a limit; so much of it was seen.
+    ///
+    /// RFC 9114 section 4.2.2: "A server that receives a larger header section than it is
+    /// willing to handle can send an HTTP 431 (Request Header Fields Too Large) status
+    /// code" (RFC 6585 section 5).
     pub(super) fn begin_too_large(
         &mut self,
         downstream: Handle,

@@ -393,12 +393,15 @@ impl Proxy {
         self.request_stopped(id, now);
     }
 
+    /// RFC 9114 section 4.1.2: a message is malformed "if the value of the Content-Length
+    /// header field does not equal the sum of the DATA frame lengths received".
     pub(super) fn request_wrong_length(&mut self, id: Handle, now: Instant) {
         let text = "the body is not as long as its content-length";
         self.fail(id, Reason::RequestIncomplete, Some(text.into()), now);
     }
 
-    /// The request's body is, or is announced to be, longer than the configuration allows.
+    /// The request's body is, or is announced to be, longer than the configuration allows:
+    /// 413 (RFC 9110 section 15.5.14), "larger than the server is willing or able to process".
     pub(super) fn request_too_large(&mut self, id: Handle, now: Instant) {
         let most = self.setup.config().limits.body_bytes;
         let text = format!("more than {most} bytes (limits.body_bytes)");

@@ -36,6 +36,8 @@ impl Proxy {
                 Err(error) => (error, error.of_trailers()),
             },
         };
+        // RFC 9114 section 4.1.2: intermediaries "MUST NOT forward a malformed request or
+        // response".
         let reason = match error {
             HeadError::TooLarge(_) | HeadError::TooMany(_) => Reason::ResponseHeadTooLarge,
             HeadError::Malformed(_) => Reason::BadResponse,
@@ -46,6 +48,10 @@ impl Proxy {
 
     /// Passes a 1xx response on at once, or drops it: it is a courtesy, and must
     /// not hold up the response.
+    ///
+    /// RFC 9110 section 15.2: "A proxy MUST forward 1xx responses unless the proxy itself
+    /// requested the generation of the 1xx response." We do as far as there is room, and
+    /// up to [`limits::INFORMATIONAL`], because nothing else bounds them.
     fn informational(&mut self, id: Handle, mut head: ResponseHead, now: Instant) {
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;

@@ -85,6 +85,8 @@ impl Forwarder {
         }
         self.out.push(b":scheme", b"https");
         self.out.push(b":authority", head.authority());
+        // RFC 9110 section 7.7: "A proxy MUST NOT modify the "absolute-path" and "query"
+        // parts of the received target URI when forwarding it".
         self.out.push(b":path", head.path());
         for (index, (name, value)) in head.fields().iter().enumerate() {
             let before = self.out.len();
@@ -107,12 +109,15 @@ impl Forwarder {
     fn pass(&mut self, head: &RequestHead, trusted: bool, name: &[u8], value: &[u8]) {
         let (out, lists) = (&mut self.out, &mut self.lists);
         let list = match role(name) {
+            // RFC 9114 section 4.2.1: cookies are joined "before being passed into a context
+            // other than HTTP/2 or HTTP/3", and backends are HTTP/3.
             Role::Plain => return out.push(name, value),
             Role::Pseudo | Role::Host | Role::Never => return,
             Role::MaxForwards => return push_less(out, name, value, head.max_forwards()),
             Role::Via if self.via.is_none() => return out.push(name, value),
             Role::Via => &mut lists.via,
-            // Whom we don't trust says nothing of where a request came from.
+            // Whom we don't trust says nothing of where a request came from. RFC 7239
+            // section 8.1: the field "cannot be relied upon to be correct".
             Role::Forwarded | Role::Claim | Role::Ours(_) if !trusted => return,
             Role::Claim => return out.push(name, value),
             Role::Forwarded if !self.forwarded => return out.push(name, value),

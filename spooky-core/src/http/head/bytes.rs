@@ -5,7 +5,8 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && all(bytes, NAME | UPPER)
 }
 
-/// A field name as HTTP/3 sends it: a token in lower case.
+/// A field name as HTTP/3 sends it: a token in lower case. RFC 9114 section 4.2: one that
+/// contains "uppercase characters in field names MUST be treated as malformed".
 pub(super) fn is_name(bytes: &[u8]) -> bool {
     !bytes.is_empty() && all(bytes, NAME)
 }
