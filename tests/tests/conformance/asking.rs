@@ -124,22 +124,22 @@ fn run(row: &Row, pieces: Pieces) -> Result<(), String> {
     for (part, fin) in row.stream.cut(pieces) {
         row::pour(&mut rig, row::client, 0, part, fin);
     }
-    judge(&mut rig, &row.verdict)?;
+    judge(&mut rig, &row.verdict, row.stream.fin)?;
     if matches!(row.verdict, Verdict::Closed(_)) {
         return Ok(());
     }
     lives_on(&mut rig)
 }
 
-fn judge(rig: &mut Rig, verdict: &Verdict) -> Result<(), String> {
+fn judge(rig: &mut Rig, verdict: &Verdict, ended: bool) -> Result<(), String> {
     match verdict {
         Verdict::Forwarded(arrives) => arrives_whole(rig, arrives),
         Verdict::Refused(status, reasons) => {
-            replied(rig, *status, reasons)?;
+            replied(rig, *status, reasons, ended)?;
             holds("a backend heard of it", rig.connections.is_empty())
         }
         Verdict::Late(status, reasons) => {
-            replied(rig, *status, reasons)?;
+            replied(rig, *status, reasons, ended)?;
             not_clean(rig)?;
             for (_, backend) in &rig.connections {
                 for stream in backend.raw.as_ref().expect("raw").requests() {
@@ -174,8 +174,9 @@ fn judge(rig: &mut Rig, verdict: &Verdict) -> Result<(), String> {
     }
 }
 
-/// A local reply has come, whole, and its record was made.
-fn replied(rig: &mut Rig, status: u16, reasons: &[Reason]) -> Result<(), String> {
+/// A local reply has come, whole, and its record was made. Who had not ended the request
+/// is told to.
+fn replied(rig: &mut Rig, status: u16, reasons: &[Reason], ended: bool) -> Result<(), String> {
     same("closed with", &rig.client.close_code(), &None)?;
     let came = rig.client.on(0);
     same("the reset", &came.reset, &None)?;
@@ -186,9 +187,11 @@ fn replied(rig: &mut Rig, status: u16, reasons: &[Reason]) -> Result<(), String>
     let told = head.iter().find(|(name, _)| name == "proxy-status");
     let told = told.map(|(_, value)| value.as_str()).unwrap_or_default();
     holds("proxy-status tells why", told.starts_with("spooky; error="))?;
-    if let Some(code) = rig.client.stop_code(0) {
-        // RFC 9114 section 4.1: "the server SHOULD use H3_NO_ERROR".
-        same("the stop", &code, &0x100)?;
+    let stopped = rig.client.stop_code(0);
+    if !ended || stopped.is_some() {
+        // RFC 9114 section 4.1: "The error code H3_NO_ERROR SHOULD be used when requesting
+        // that the client stop sending on the request stream."
+        same("the stop", &stopped, &Some(0x100))?;
     }
     let [record] = &rig.records[..] else {
         return Err(format!("not one record: {:?}", rig.records));
