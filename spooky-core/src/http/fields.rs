@@ -6,7 +6,7 @@ const NEVER: u32 = 1 << 31;
 /// Name and value pairs in the order in which they came or will be sent.
 ///
 /// All bytes stand in one buffer, so that a head costs two allocations, however many
-/// fields it has. Nothing is checked here; heads are, see [`super::head`].
+/// fields it has. Nothing is checked here; heads are, see `http/head`.
 #[derive(Clone, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
