@@ -277,6 +277,8 @@ impl Proxy {
             return;
         };
         conn.phase = Phase::Leaving;
+        // Nothing of these was sent, and nothing will be here.
+        let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
         let refused = conn
             .session
             .open()
@@ -284,6 +286,9 @@ impl Proxy {
             .filter(|(stream, _)| *stream >= id);
         for (_, exchange) in refused {
             self.restart_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
+        }
+        for exchange in heads {
+            self.requeue(exchange, now);
         }
         self.close_if_done(handle);
     }
