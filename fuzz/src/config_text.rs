@@ -60,6 +60,7 @@ fn check_same(one: &Config, other: &Config) {
         limits,
         log,
         drain_timeout,
+        websocket,
         positions: _,
     } = one;
     assert_eq!(*workers, other.workers);
@@ -70,6 +71,7 @@ fn check_same(one: &Config, other: &Config) {
     assert_eq!(*limits, other.limits);
     assert_eq!(*log, other.log);
     assert_eq!(*drain_timeout, other.drain_timeout);
+    assert_eq!(*websocket, other.websocket);
     let Upstream {
         name,
         backend_tls,

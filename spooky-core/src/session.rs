@@ -36,6 +36,8 @@ pub(crate) enum StreamError {
     Reset(u64),
     /// The peer is leaving (GOAWAY): new requests go elsewhere.
     GoingAway,
+    /// The head is larger than the peer said that it takes.
+    TooLarge,
     /// The stream or the connection is no more.
     Gone,
 }
@@ -452,7 +454,19 @@ impl Session {
         fields: &Fields,
         fin: bool,
     ) -> Result<(), StreamError> {
+        self.check_taken(fields)?;
         self.send_section(stream, fields, fin)
+    }
+
+    /// RFC 9114 section 4.2.2: who has heard of a bound on field sections "SHOULD NOT
+    /// send an HTTP message header that exceeds the indicated size". Trailers are sent
+    /// all the same: by then it is too late for a better answer.
+    fn check_taken(&self, fields: &Fields) -> Result<(), StreamError> {
+        let most = self.peer_settings().and_then(|s| s.max_field_section_size);
+        match most {
+            Some(most) if fields.section_bytes() > most => Err(StreamError::TooLarge),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn send_section(&mut self, stream: u64, fields: &Fields, fin: bool) -> Result<(), StreamError> {
@@ -463,6 +477,7 @@ impl Session {
 
     /// Sends a request's head and returns its stream.
     pub(crate) fn send_request(&mut self, fields: &Fields, fin: bool) -> Result<u64, StreamError> {
+        self.check_taken(fields)?;
         self.wrote();
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
         if h3.is_left() {

@@ -72,6 +72,7 @@ pub(crate) fn take_turn(
             StreamError::NoCredit
             | StreamError::Stopped(_)
             | StreamError::GoingAway
+            | StreamError::TooLarge
             | StreamError::Gone,
         ) => {
             return Turn::SourceReset(0);
@@ -104,6 +105,7 @@ pub(crate) fn take_turn(
             StreamError::Blocked
             | StreamError::NoCredit
             | StreamError::GoingAway
+            | StreamError::TooLarge
             | StreamError::Gone,
         ) => {
             return Turn::Gone;
@@ -130,7 +132,12 @@ fn room(destination: &mut Session, stream: u64) -> Result<usize, Turn> {
             Err(Turn::Blocked)
         }
         Err(StreamError::Stopped(code) | StreamError::Reset(code)) => Err(Turn::Stopped(code)),
-        Err(StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => Err(Turn::Gone),
+        Err(
+            StreamError::NoCredit
+            | StreamError::GoingAway
+            | StreamError::TooLarge
+            | StreamError::Gone,
+        ) => Err(Turn::Gone),
     }
 }
 
@@ -151,6 +158,11 @@ fn finish(flow: &mut Flow, destination: &mut Session, stream: u64) -> Turn {
         // quiche has noted how much room it takes, and will say when it is there.
         Err(StreamError::Blocked) => Turn::Blocked,
         Err(StreamError::Stopped(code) | StreamError::Reset(code)) => Turn::Stopped(code),
-        Err(StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => Turn::Gone,
+        Err(
+            StreamError::NoCredit
+            | StreamError::GoingAway
+            | StreamError::TooLarge
+            | StreamError::Gone,
+        ) => Turn::Gone,
     }
 }

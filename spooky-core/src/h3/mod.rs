@@ -62,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) bounds: Bounds,
     /// We take extended CONNECT (RFC 9220).
     pub(crate) enable_connect_protocol: bool,
+    /// Requests that the peer may have open.
+    pub(crate) max_streams: u64,
 }
 
 /// The code of a reset that took away what was unread of a stream that had already
@@ -103,6 +105,10 @@ pub(crate) struct Connection {
     leaving: Option<u64>,
     /// The stream of the next request of ours.
     next_request: u64,
+    /// Requests that the peer may have open, at a time.
+    max_streams: u64,
+    /// One more than the greatest number of a request of the peer, as far as they came.
+    begun: u64,
     /// Field sections are read from here and written here.
     scratch: Vec<u8>,
     /// Why we gave the connection up.
@@ -143,6 +149,8 @@ impl Connection {
             unsent: settings::opening(config.bounds.bytes, config.enable_connect_protocol),
             leaving: None,
             next_request: 0,
+            max_streams: config.max_streams,
+            begun: 0,
             scratch: Vec::new(),
             fault: None,
         };
@@ -198,6 +206,7 @@ impl Connection {
         self.again.push_back(stream);
         if stream & 2 == 0 && self.rules.role == Role::Server {
             self.streams.entry(stream).or_insert_with(Inbound::new);
+            self.begun = self.begun.max(stream / 4 + 1);
         }
         Some(stream)
     }
@@ -252,17 +261,34 @@ impl Connection {
         if uni.is_over() {
             self.uni.swap_remove(index);
         }
-        Ok(notice.map(|notice| match notice {
-            Notice::Settings(settings) => {
+        Ok(match notice {
+            None => None,
+            Some(Notice::Settings(settings)) => {
                 self.settings = Some(settings);
-                Said::Settings
+                Some(Said::Settings)
             }
-            Notice::GoAway(id) => {
+            Some(Notice::GoAway(id)) => {
                 self.goaway = Some(id);
-                Said::GoAway(id)
+                Some(Said::GoAway(id))
             }
-            Notice::Priority(stream, value) => Said::Priority(stream, value),
-        }))
+            Some(Notice::Priority(stream, value)) => {
+                self.check_prioritised(stream)?;
+                Some(Said::Priority(stream, value))
+            }
+        })
+    }
+
+    /// RFC 9218 section 7.2: an id "beyond the limit of client-initiated bidirectional
+    /// streams" SHOULD be an error of type H3_ID_ERROR.
+    ///
+    /// quiche does not tell that limit. It begins with `max_streams` and grows by one
+    /// with each stream that is over, so it is no greater than what is compared here.
+    fn check_prioritised(&self, stream: u64) -> Result<(), Fault> {
+        if stream / 4 < self.begun + self.max_streams {
+            return Ok(());
+        }
+        let text = "a PRIORITY_UPDATE frame for a stream beyond the limit";
+        Err(Fault::new(error::ID_ERROR, text))
     }
 
     /// Some streams were reset. quiche tells of that only where it had not told of bytes

@@ -1,14 +1,17 @@
 //! A field section: names and values in order, in one piece of memory.
 
+/// Set where a name ends if the field must never be indexed.
+const NEVER: u32 = 1 << 31;
+
 /// Name and value pairs in the order in which they came or will be sent.
 ///
 /// All bytes stand in one buffer, so that a head costs two allocations, however many
 /// fields it has. Nothing is checked here; heads are, see [`super::head`].
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
     /// Where each field's name ends, and where its value does. It begins where the
-    /// one before ended. Sections are bounded far below 4 GiB.
+    /// one before ended. Sections are bounded far below 2 GiB; see also [`NEVER`].
     ends: Vec<(u32, u32)>,
 }
 
@@ -40,6 +43,41 @@ impl Fields {
         self.ends.push((name_end as u32, self.bytes.len() as u32));
     }
 
+    /// The last field came as one that must never be indexed: whoever sends it on must
+    /// write it as a literal too (RFC 9204 section 4.5.4).
+    pub(crate) fn never_index_last(&mut self) {
+        if let Some((name_end, _)) = self.ends.last_mut() {
+            *name_end |= NEVER;
+        }
+    }
+
+    /// The same of all fields of this name. For rare occasions.
+    pub(crate) fn never_index(&mut self, name: &[u8]) {
+        for index in 0..self.len() {
+            if self.get(index).0 == name {
+                self.ends[index].0 |= NEVER;
+            }
+        }
+    }
+
+    /// The field must never be indexed.
+    pub(crate) fn is_never_indexed(&self, index: usize) -> bool {
+        self.ends[index].0 & NEVER != 0
+    }
+
+    /// Drops the fields that `keep` says no to.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&[u8], &[u8]) -> bool) {
+        let all = std::mem::take(self);
+        for (index, (name, value)) in all.iter().enumerate() {
+            if keep(name, value) {
+                self.push(name, value);
+                if all.is_never_indexed(index) {
+                    self.never_index_last();
+                }
+            }
+        }
+    }
+
     /// Number of fields.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -60,7 +98,7 @@ impl Fields {
             None => 0,
         };
         let (name_end, end) = self.ends[index];
-        let (name_end, end) = (name_end as usize, end as usize);
+        let (name_end, end) = ((name_end & !NEVER) as usize, end as usize);
         (&self.bytes[start..name_end], &self.bytes[name_end..end])
     }
 
@@ -68,7 +106,7 @@ impl Fields {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |&(name_end, end)| {
-            let (from, name_end, end) = (start, name_end as usize, end as usize);
+            let (from, name_end, end) = (start, (name_end & !NEVER) as usize, end as usize);
             start = end;
             (&self.bytes[from..name_end], &self.bytes[name_end..end])
         })
@@ -90,6 +128,15 @@ impl Fields {
         self.ends.clear();
     }
 }
+
+/// The same names and values in the same order, however they came.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Fields {}
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(iter: T) -> Self {
@@ -127,6 +174,15 @@ mod tests {
         assert_eq!(fields.find(b"a"), Some(&b"1"[..]));
         assert_eq!(fields.find(b"c"), None);
         assert_eq!(fields.section_bytes(), 3 + 3 + 4 * 32);
+        let mut marked = fields.clone();
+        marked.never_index(b"a");
+        let never: Vec<bool> = (0..4).map(|n| marked.is_never_indexed(n)).collect();
+        assert_eq!(never, [true, false, false, true]);
+        assert_eq!(marked, fields);
+        assert_eq!(marked.get(0), fields.get(0));
+        marked.retain(|name, _| name != b"");
+        assert_eq!(marked.len(), 3);
+        assert!(marked.is_never_indexed(2) && !marked.is_never_indexed(1));
         let mut cleared = fields;
         cleared.clear();
         assert!(cleared.is_empty() && cleared == Fields::default());

@@ -170,7 +170,8 @@ reasons! {
     /// The request's body is shorter or longer than its content-length, or its stream
     /// ended before its head was whole.
     RequestIncomplete = "request_incomplete", 400, "http_request_error";
-    /// The head does not fit the congestion window, and nothing in flight will widen it.
+    /// The head does not fit the congestion window, and nothing in flight will widen it;
+    /// or the peer said that it takes none of that size.
     HeadUnsendable = "head_unsendable", 502, "connection_terminated";
     /// Spooky is shutting down and the drain deadline passed.
     Draining = "draining", 503, "destination_unavailable";

@@ -139,8 +139,9 @@ impl std::fmt::Debug for QuicConfig {
 
 impl QuicConfig {
     /// With `tunnels`, extended CONNECT is offered (RFC 9220); only a server does.
-    fn new(quic: quiche::Config, limits: &config::Limits, tunnels: bool) -> Self {
+    fn new(quic: quiche::Config, max_streams: u64, limits: &config::Limits, tunnels: bool) -> Self {
         let h3 = h3::Config {
+            max_streams,
             bounds: limits.into(),
             enable_connect_protocol: tunnels,
         };
@@ -177,10 +178,11 @@ impl Proxy {
             ids: Ids::new(shared.id_key),
             server: QuicConfig::new(
                 setup.server_config().expect(built),
+                setup.config().quic.max_streams,
                 limits,
                 setup.config().websocket,
             ),
-            client: QuicConfig::new(setup.client_config().expect(built), limits, false),
+            client: QuicConfig::new(setup.client_config().expect(built), 0, limits, false),
             routes: Routes::default(),
             downstreams: Table::new(),
             backends: Table::new(),

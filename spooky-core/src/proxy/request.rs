@@ -237,6 +237,11 @@ impl Proxy {
                 self.requeue(id, now);
                 true
             }
+            Err(StreamError::TooLarge) => {
+                let text = "larger than the backend's SETTINGS_MAX_FIELD_SECTION_SIZE";
+                self.fail(id, Reason::HeadUnsendable, Some(text.into()), now);
+                true
+            }
             Err(StreamError::Stopped(_) | StreamError::Reset(_) | StreamError::Gone) => {
                 self.fail(id, Reason::BackendGone, None, now);
                 true

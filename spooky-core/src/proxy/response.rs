@@ -86,6 +86,7 @@ impl Proxy {
                 StreamError::Blocked
                 | StreamError::NoCredit
                 | StreamError::GoingAway
+                | StreamError::TooLarge
                 | StreamError::Gone,
             ) => {}
         }
@@ -210,10 +211,24 @@ impl Proxy {
                 self.client_cancelled(id, code, now);
                 true
             }
+            Err(StreamError::TooLarge) => {
+                self.response_not_taken(id, now);
+                true
+            }
             Err(StreamError::NoCredit | StreamError::GoingAway | StreamError::Gone) => {
                 self.client_cancelled(id, 0, now);
                 true
             }
+        }
+    }
+
+    /// The client said that it takes no head of that size: a reply of our own may fit.
+    fn response_not_taken(&mut self, id: Handle, now: Instant) {
+        if self.exchanges.get(id).is_some_and(|e| e.reply.is_some()) {
+            self.response_stuck(id, now);
+        } else {
+            let text = "larger than the client's SETTINGS_MAX_FIELD_SECTION_SIZE";
+            self.fail(id, Reason::HeadUnsendable, Some(text.into()), now);
         }
     }
 

@@ -76,23 +76,26 @@ impl Section {
             0x50..=0x5f | 0x70..=0x7f => {
                 let (name, _) = entry(integer::take(block, 4).ok_or(Stop::Failed(INTEGER))?)?;
                 self.fields.open().extend_from_slice(name);
-                self.take_value(block)
+                self.take_value(block, first & 0x20 != 0)
             }
             // Literal with literal name: 001, N, H, length.
             0x20..=0x3f => {
                 self.take_string(block, 3)?;
-                self.take_value(block)
+                self.take_value(block, first & 0x10 != 0)
             }
             // T is 0, or relative to the base after it.
             0x80..=0xbf | 0x40..=0x4f | 0x60..=0x6f | 0x00..=0x1f => Err(Stop::Failed(DYNAMIC)),
         }
     }
 
-    /// The value of the field whose name was just appended.
-    fn take_value(&mut self, block: &mut &[u8]) -> Result<(), Stop> {
+    /// The value of the field whose name was just appended; `never` is its N.
+    fn take_value(&mut self, block: &mut &[u8], never: bool) -> Result<(), Stop> {
         let name_end = self.fields.open().len();
         self.take_string(block, 7)?;
         self.fields.close(name_end);
+        if never {
+            self.fields.never_index_last();
+        }
         Ok(())
     }
 

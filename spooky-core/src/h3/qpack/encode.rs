@@ -12,17 +12,18 @@ use crate::http::Fields;
 pub(crate) fn encode(fields: &Fields, out: &mut Vec<u8>) {
     // RFC 9204 section 4.5.1: nothing refers to the dynamic table.
     out.extend_from_slice(&[0, 0]);
-    for (name, value) in fields.iter() {
+    for (place, (name, value)) in fields.iter().enumerate() {
         let entries = table::entries_of(name);
+        let told = fields.is_never_indexed(place);
         let same = |&&index: &&u8| table::ENTRIES[usize::from(index)].1 == value;
-        if let Some(&index) = entries.iter().find(same) {
+        if let Some(&index) = entries.iter().find(same).filter(|_| !told) {
             integer::put(out, 0xc0, 6, index.into());
             continue;
         }
         // RFC 9204 section 4.5.4: a field with N set "MUST always be encoded with a
         // literal representation", by everybody who passes it on, so that nobody can
         // guess secrets by what they compress to (section 7.1.3).
-        let never = is_secret(name);
+        let never = told || is_secret(name);
         match entries.first() {
             Some(&index) => {
                 let pattern = if never { 0x70 } else { 0x50 };
@@ -99,6 +100,11 @@ mod tests {
         assert_eq!(encoded(":path", "/ab"), b"\x51\x03/ab");
         assert_eq!(encoded("server", "x"), b"\x5f\x4d\x01x");
         assert_eq!(encoded("cookie", "a"), b"\x75\x01a", "never indexed");
+        let mut told: Fields = [(":status", "200")].into_iter().collect();
+        told.never_index_last();
+        let mut out = Vec::new();
+        encode(&told, &mut out);
+        assert_eq!(out, b"\0\0\x7f\x09\x03200");
         assert_eq!(encoded("proxy-authorization", "a")[0] & 0xf0, 0x30);
         assert_eq!(encoded("x-a", "b"), b"\x23x-a\x01b");
     }

@@ -86,8 +86,18 @@ impl Forwarder {
         self.out.push(b":scheme", b"https");
         self.out.push(b":authority", head.authority());
         self.out.push(b":path", head.path());
-        for (name, value) in head.fields().iter() {
+        for (index, (name, value)) in head.fields().iter().enumerate() {
+            let before = self.out.len();
             self.pass(head, trusted, name, value);
+            // RFC 9204 section 4.5.4: who passes on what came as a literal that is never
+            // indexed "MUST use a literal representation to forward this field line".
+            if head.fields().is_never_indexed(index) {
+                if self.out.len() > before {
+                    self.out.never_index_last();
+                } else {
+                    self.out.never_index(name);
+                }
+            }
         }
         self.add_ours(head, client);
         &self.out
@@ -283,8 +293,7 @@ fn drop_length(head: &mut ResponseHead) -> bool {
     if !head.has_forbidden_length() {
         return false;
     }
-    let kept = head.fields.iter().filter(|(n, _)| *n != b"content-length");
-    head.fields = kept.collect();
+    head.fields.retain(|name, _| name != b"content-length");
     true
 }
 

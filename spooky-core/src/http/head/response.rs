@@ -40,8 +40,7 @@ impl ResponseHead {
     /// (Successful) response to CONNECT. A client MUST ignore any Content-Length".
     pub(crate) fn of_tunnel(mut self) -> Self {
         if self.content_length.take().is_some() {
-            let length = |name: &[u8]| name == b"content-length";
-            self.fields = self.fields.iter().filter(|(n, _)| !length(n)).collect();
+            self.fields.retain(|name, _| name != b"content-length");
         }
         self
     }

@@ -18,7 +18,7 @@ pub(crate) struct Trailers {
 /// sender knows the corresponding header field name's definition permits" it, and
 /// who merges trailers into the head must not be told there what counts for routing,
 /// framing or credentials.
-pub(crate) fn parse_trailers(fields: Fields, bounds: Bounds) -> Result<Trailers, HeadError> {
+pub(crate) fn parse_trailers(mut fields: Fields, bounds: Bounds) -> Result<Trailers, HeadError> {
     let mut found = Found { forbidden: false };
     section::check(&fields, bounds, &mut found)?;
     if !found.forbidden {
@@ -27,9 +27,9 @@ pub(crate) fn parse_trailers(fields: Fields, bounds: Bounds) -> Result<Trailers,
             altered: false,
         });
     }
-    let kept = fields.iter().filter(|(name, _)| !is_forbidden(name));
+    fields.retain(|name, _| !is_forbidden(name));
     Ok(Trailers {
-        fields: kept.collect(),
+        fields,
         altered: true,
     })
 }
