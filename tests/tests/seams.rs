@@ -208,3 +208,54 @@ fn fields_beyond_a_limit_in_a_tunnel_are_no_better_than_others() {
     rig.settle();
     assert_eq!(rig.client.close_code(), Some(FRAME_UNEXPECTED));
 }
+
+#[test]
+fn a_partial_head_holds_a_drain_up_until_its_own_deadline() {
+    let mut rig = Rig::new(Options {
+        raw_client: Some(&[0, 4, 0]),
+        config: "limits: { request_header_timeout: 3s }\n",
+        ..Options::default()
+    });
+    let section = spooky_tests::raw::qpack::section(&[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "localhost"),
+        (":path", "/"),
+    ]);
+    let head = spooky_tests::raw::frame(1, &section);
+    rig.client.put(0, &head[..5], false);
+    rig.client.put(4, &head, true);
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.proxy
+        .drain(rig.now() + Duration::from_secs(20), rig.now());
+    rig.settle();
+    rig.answer(0, asked, &[], true);
+    rig.pass(Duration::from_millis(50));
+    rig.skip(Duration::from_secs(2));
+    assert_eq!(rig.client.close_code(), None);
+    rig.skip(Duration::from_secs(2));
+    rig.pass(Duration::from_millis(100));
+    assert_eq!(rig.records.len(), 2);
+    assert_eq!(rig.client.close_code(), Some(NO_ERROR));
+}
+
+#[test]
+fn a_request_that_is_rejected_twice_is_not_tried_a_third_time() {
+    let mut rig = Rig::new(Options {
+        backends: 2,
+        ..Options::default()
+    });
+    let stream = rig.request("POST", "/", &[], false);
+    rig.settle();
+    for n in 0..2 {
+        let asked = rig.asked(n);
+        let quic = &mut rig.connections[n].1.quic;
+        quic.stream_shutdown(asked, Shutdown::Read, REQUEST_REJECTED)
+            .expect("open");
+        rig.settle();
+    }
+    assert_eq!(rig.client.status(stream).as_deref(), Some("502"));
+    assert_eq!(rig.records.len(), 1);
+    assert_eq!(rig.records[0].attempts, 2);
+}
