@@ -230,6 +230,12 @@ impl Session {
         self.h3.as_ref()?.oldest_partial()
     }
 
+    /// The head of a request before stream `id` has begun and is not whole.
+    pub(crate) fn has_partial_head_below(&self, id: u64) -> bool {
+        let h3 = self.h3.as_ref();
+        h3.is_some_and(|h3| h3.has_partial_below(id))
+    }
+
     pub(crate) fn has_http(&self) -> bool {
         self.h3.is_some()
     }

@@ -202,8 +202,11 @@ impl Exchange {
         }
     }
 
+    /// It is HEAD, also if it was refused and that much of it was sound.
     pub(crate) fn is_head_request(&self) -> bool {
-        self.head.as_ref().is_some_and(RequestHead::is_head)
+        let refused = || self.refused.as_ref().and_then(Glimpse::method) == Some(b"HEAD");
+        let head = self.head.as_ref();
+        head.map_or_else(refused, RequestHead::is_head)
     }
 
     /// It is an extended CONNECT, whatever came of it.

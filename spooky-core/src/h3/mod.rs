@@ -359,6 +359,11 @@ impl Connection {
         self.partial.oldest()
     }
 
+    /// A request's stream before `id` waits for the rest of its head.
+    pub(crate) fn has_partial_below(&self, id: u64) -> bool {
+        self.partial.has_below(id)
+    }
+
     fn give_up(&mut self, quic: &mut quiche::Connection, fault: Fault) {
         self.fault = Some(fault);
         // `Done`: it was closed already.

@@ -43,6 +43,12 @@ impl Partial {
         }
     }
 
+    /// One before `stream` waits. Looks at all, which are no more than there may be
+    /// streams: for a connection that is about to be closed.
+    pub(crate) fn has_below(&self, stream: u64) -> bool {
+        self.waiting.iter().any(|&waits| waits < stream)
+    }
+
     /// Who has waited longest, and since when.
     pub(crate) fn oldest(&self) -> Option<(u64, Instant)> {
         self.order.front().copied()

@@ -203,7 +203,7 @@ impl Proxy {
                 self.begin_too_large(handle, stream, error, &seen, now);
             }
             (StreamEvent::TooLarge(error, _), Some(exchange)) => {
-                self.fail(exchange, Reason::RequestHeadTooLarge, error.detail(), now);
+                self.refuse_trailers(exchange, error, now);
             }
             (StreamEvent::End, None) => self.headless_end(handle, stream, now),
             (StreamEvent::Reset(code), None) => self.headless_reset(handle, stream, code, now),
@@ -365,6 +365,9 @@ impl Proxy {
             StreamEvent::Body => self.response_readable(exchange, now),
             StreamEvent::End => self.response_ended(exchange, now),
             StreamEvent::Reset(code) => self.backend_reset(exchange, code, now),
+            StreamEvent::TooLarge(..) if self.is_tunnel(exchange) => {
+                self.fields_in_tunnel(exchange, false, now);
+            }
             StreamEvent::TooLarge(error, _) => {
                 self.fail(exchange, Reason::ResponseHeadTooLarge, error.detail(), now);
             }
@@ -378,12 +381,9 @@ impl Proxy {
         };
         if conn.session.was_stopped() {
             for (stream, exchange) in conn.session.open() {
-                let stopped = self
-                    .backends
-                    .get_mut(handle)
-                    .is_some_and(|c| c.session.capacity(stream).is_err());
-                if stopped {
-                    self.request_stopped(exchange, now);
+                let conn = self.backends.get_mut(handle);
+                if let Some(Err(why)) = conn.map(|c| c.session.capacity(stream)) {
+                    self.request_unwanted(exchange, why, now);
                 }
             }
         }
@@ -394,7 +394,7 @@ impl Proxy {
             if let Some(&exchange) = conn.session.exchanges.get(&stream) {
                 match conn.session.capacity(stream) {
                     Ok(_) => self.queue_request(exchange),
-                    Err(_) => self.request_stopped(exchange, now),
+                    Err(why) => self.request_unwanted(exchange, why, now),
                 }
             }
         }
@@ -455,7 +455,7 @@ impl Proxy {
                 self.request_finished(id, now);
             }
             Turn::SourceReset(code) => self.client_cancelled(id, code, now),
-            Turn::Stopped(_) => self.request_stopped(id, now),
+            Turn::Stopped(code) => self.request_unwanted(id, StreamError::Stopped(code), now),
             Turn::WrongLength => self.request_wrong_length(id, now),
             Turn::TooLong => self.request_too_large(id, now),
             // The backend's connection is over, or its stream is. Should bytes have

@@ -277,12 +277,11 @@ impl Proxy {
             return;
         };
         conn.phase = Phase::Leaving;
-        let refused = conn
-            .session
-            .open()
-            .into_iter()
-            .filter(|(stream, _)| *stream >= id);
-        for (_, exchange) in refused {
+        // Nothing of these was sent, and nothing will be here.
+        let heads: Vec<Handle> = conn.session.heads.drain(..).collect();
+        let open = conn.session.open().into_iter();
+        let refused = open.filter(|(stream, _)| *stream >= id);
+        for exchange in refused.map(|(_, exchange)| exchange).chain(heads) {
             self.restart_or_fail(exchange, Reason::BackendGone, Some("GOAWAY".into()), now);
         }
         self.close_if_done(handle);

@@ -91,9 +91,10 @@ impl Proxy {
         };
         let refusal = tunnel_refusal(&head, self.setup.config().websocket);
         let most = self.setup.config().limits.body_bytes;
+        // Also for what comes before a tunnel is there, which it may never be.
+        exchange.request.most = (most > 0).then_some(most);
         if head.protocol().is_none() {
-            // What passes through a tunnel is no body, and has no length.
-            exchange.request.most = (most > 0).then_some(most);
+            // What passes through a tunnel has no length.
             exchange.request.expected = head.content_length();
         }
         let expected = exchange.request.expected;
@@ -316,13 +317,29 @@ impl Proxy {
             return;
         }
         match parse_trailers(list, self.head_bounds()) {
+            Err(error) => self.refuse_trailers(id, error, now),
             Ok(trailers) => {
                 if let Some(exchange) = self.exchanges.get_mut(id) {
                     let some = Some(trailers.fields).filter(|fields| !fields.is_empty());
                     exchange.request.trailers = some;
                 }
             }
-            Err(error) => self.fail(id, request_refusal(error), error.of_trailers(), now),
+        }
+    }
+
+    /// The request's trailers are not taken.
+    pub(super) fn refuse_trailers(&mut self, id: Handle, error: HeadError, now: Instant) {
+        if self.is_tunnel(id) {
+            self.fields_in_tunnel(id, true, now);
+            return;
+        }
+        let (reason, detail) = (request_refusal(error), error.of_trailers());
+        match error {
+            // They break a limit of ours and no rule.
+            HeadError::TooLarge(_) | HeadError::TooMany(_) => {
+                self.give_up(id, reason, detail, now);
+            }
+            HeadError::Malformed(_) | HeadError::Connect => self.fail(id, reason, detail, now),
         }
     }
 
@@ -353,6 +370,21 @@ impl Proxy {
         exchange.progress = now;
         self.rearm(id);
         self.tunnel_way_ended(id, now);
+    }
+
+    /// The request's stream at the backend takes no more, for this reason.
+    ///
+    /// RFC 9114 section 8.1: H3_REQUEST_REJECTED: "A server rejected a request without
+    /// performing any application processing." That this is so may be told here first,
+    /// and only then, by a reset, where there would be a response.
+    pub(super) fn request_unwanted(&mut self, id: Handle, why: StreamError, now: Instant) {
+        let rejected = why == StreamError::Stopped(code::REQUEST_REJECTED);
+        let exchange = self.exchanges.get(id);
+        if rejected && exchange.is_some_and(Exchange::can_restart) {
+            self.backend_reset(id, code::REQUEST_REJECTED, now);
+        } else {
+            self.request_stopped(id, now);
+        }
     }
 
     /// The backend wants no more of the request (RFC 9114 section 4.1): the

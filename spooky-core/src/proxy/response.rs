@@ -66,7 +66,9 @@ impl Proxy {
             );
             return;
         }
-        let downstream = exchange.downstream;
+        let (downstream, stream) = (exchange.downstream, exchange.stream);
+        // Whether it goes on or not: it may be the client's turn now.
+        self.rearm(id);
         let Some(conn) = self.downstreams.get_mut(downstream) else {
             return;
         };
@@ -74,15 +76,13 @@ impl Proxy {
             return;
         }
         self.forwarder.informational(&mut head);
-        match conn
-            .session
-            .send_response(exchange.stream, &head.fields, false)
-        {
+        match conn.session.send_response(stream, &head.fields, false) {
             Ok(()) => {
-                exchange.head_begun = true;
-                // What the client waited for before it sends its body, perhaps.
-                exchange.progress = now;
-                self.rearm(id);
+                if let Some(exchange) = self.exchanges.get_mut(id) {
+                    exchange.head_begun = true;
+                    // What the client waited for before it sends its body, perhaps.
+                    exchange.progress = now;
+                }
                 self.want_send(ConnectionRef::Downstream(downstream));
             }
             Err(StreamError::Stopped(code) | StreamError::Reset(code)) => {
@@ -108,6 +108,8 @@ impl Proxy {
         };
         let mut head = if exchange.asks_tunnel() && (200..300).contains(&head.status) {
             exchange.tunnel = true;
+            // What passes from here on is no body.
+            exchange.request.most = None;
             head.of_tunnel()
         } else {
             exchange.response.expected = head.body_length(exchange.is_head_request());

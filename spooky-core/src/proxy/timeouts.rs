@@ -198,7 +198,11 @@ impl Proxy {
             conn.lingers = Some(now + limits::GOODBYE);
         }
         conn.lingers = conn.lingers.filter(|until| *until > now);
-        if conn.session.is_quiet() && conn.lingers.is_none() {
+        // RFC 9114 section 5.2: the client takes requests below the GOAWAY's id for
+        // served. Heads of such that are on their way have a deadline of their own.
+        let served = conn.goaway.unwrap_or(0);
+        let done = conn.session.is_quiet() && !conn.session.has_partial_head_below(served);
+        if done && conn.lingers.is_none() {
             conn.session.close(code::NO_ERROR, b"");
             self.want_drive(ConnectionRef::Downstream(handle));
         } else {

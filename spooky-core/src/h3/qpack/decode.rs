@@ -31,9 +31,10 @@ pub(crate) fn decode(mut block: &[u8], bounds: Bounds) -> Result<Fields, Refused
     }
     let room = block.len().min(bounds.bytes as usize);
     // A guess that fits most: a field of a head is encoded to some 16 bytes, and grows
-    // by half where names come from the table and values from Huffman's code.
+    // by half where names come from the table and values from Huffman's code. Some ten
+    // more are hardly anything, because the table has them whole.
     let mut section = Section {
-        fields: Fields::with_capacity((room / 16 + 4).min(bounds.fields), room + room / 2 + 32),
+        fields: Fields::with_capacity((room / 16 + 10).min(bounds.fields), room + room / 2 + 160),
         bounds,
     };
     while let Some(&first) = block.first() {
