@@ -128,6 +128,43 @@ fn a_request_in_the_same_packet_as_the_reset_of_another_is_served() {
     assert_eq!(rig.records.len(), 2);
 }
 
+// ---- state kept per closed stream ----------------------------------------------------
+
+/// The client takes an early response, and its acknowledgement comes before its word that
+/// it sends no more of the request: the stream is over with that word, and there is room
+/// for another.
+#[test]
+fn a_stream_that_the_client_ends_last_gives_its_place_back() {
+    let mut rig = Rig::new(Options {
+        config: "quic: { max_streams: 4 }\n",
+        ..Options::default()
+    });
+    for round in 0..12 {
+        assert!(
+            rig.client.quic.peer_streams_left_bidi() > 1,
+            "round {round}"
+        );
+        let upload = rig.request("POST", "/", &[], false);
+        let other = rig.get("/other");
+        rig.settle();
+        let asked = rig.connections[0].1.streams_with_heads();
+        let [.., first, second] = asked[..] else {
+            panic!("{asked:?}")
+        };
+        rig.answer(0, first, &[], true);
+        rig.from_backends();
+        rig.run();
+        assert!(rig.client.is_finished(upload));
+        drop(rig.client.datagrams());
+        rig.answer(0, second, &[], true);
+        rig.from_backends();
+        rig.run();
+        rig.from_client();
+        rig.pass(Duration::from_millis(100));
+        assert!(rig.client.is_finished(other));
+    }
+}
+
 // ---- an answer that arrives when the client's stream is gone ----------------------
 
 #[test]
