@@ -42,6 +42,11 @@ impl Resets {
         self.due.push((stream, code));
     }
 
+    /// A reset of `stream` waits.
+    pub(crate) fn contains(&self, stream: u64) -> bool {
+        self.due.iter().any(|&(due, _)| due == stream)
+    }
+
     /// Nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.due.is_empty()

@@ -92,8 +92,9 @@ pub(crate) struct Session {
     pub(crate) ready: Turns<Handle>,
     /// Exchanges whose head waits for room here. While one does, no body is written.
     pub(crate) heads: Heads,
-    /// Streams we are done with, until quiche is.
-    buried: Vec<u64>,
+    /// Streams we are done with, until quiche is, and whether the peer has to end its
+    /// half of them yet; see [`Session::sweep`].
+    buried: Vec<(u64, bool)>,
     pub(crate) socket: SocketId,
     local: SocketAddr,
     pub(crate) timer: TimerId,
@@ -637,14 +638,23 @@ impl Session {
         if let Some(h3) = self.h3.as_mut() {
             h3.ignore(stream);
         }
-        self.buried.push(stream);
+        let ends_last = !self.quic.stream_finished(stream) && !self.resets_due.contains(stream);
+        self.buried.push((stream, ends_last));
     }
 
     /// Forgets the buried streams that are closed by now.
+    ///
+    /// quiche 0.30 notices that a stream is over when it is read, or when something that
+    /// was sent on it is acknowledged. One that we ended, whose last acknowledgement came
+    /// before the peer heeded our STOP_SENDING, it would keep for ever, and the peer's
+    /// credit with it. So the end is said again when the peer's has come: the
+    /// acknowledgement of that leads quiche there. (Not behind a reset, which it could
+    /// overtake.)
     pub(crate) fn sweep(&mut self) {
         let Some(h3) = self.h3.as_mut() else { return };
-        let quic = &mut self.quic;
-        self.buried.retain(|&stream| {
+        let (quic, mut said) = (&mut self.quic, false);
+        self.buried.retain_mut(|(stream, ends_last)| {
+            let stream = *stream;
             // Not `stream_closed`: that is true as soon as the last byte is
             // buffered, and a connection closed then would lose it. A stream
             // that quiche no longer has was acknowledged to its end. Asking also
@@ -653,9 +663,15 @@ impl Session {
                 quic.stream_capacity(stream) != Err(quiche::Error::InvalidStreamState(stream));
             if !open {
                 h3.forget(stream);
+            } else if *ends_last && quic.stream_finished(stream) {
+                *ends_last = false;
+                said |= quic.stream_send(stream, b"", true).is_ok();
             }
             open
         });
+        if said {
+            self.wrote();
+        }
     }
 
     /// The peer stopped reading some stream since this was last asked.

@@ -179,11 +179,16 @@ impl Rig {
     pub fn from_backends(&mut self) -> usize {
         let mut count = 0;
         for index in 0..self.connections.len() {
-            let (backend, peer) = &mut self.connections[index];
-            let (from, datagrams) = (backend_address(*backend), peer.datagrams());
-            count += self.give(SocketId(1), from, backend_socket(), datagrams);
+            let datagrams = self.connections[index].1.datagrams();
+            count += self.from_backend(index, datagrams);
         }
         count
+    }
+
+    /// Gives the proxy datagrams of the backend at the other end of a connection.
+    pub fn from_backend(&mut self, connection: usize, datagrams: Vec<Vec<u8>>) -> usize {
+        let from = backend_address(self.connections[connection].0);
+        self.give(SocketId(1), from, backend_socket(), datagrams)
     }
 
     /// Lets the proxy work, and gives the others what it sends.

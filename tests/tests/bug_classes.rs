@@ -56,6 +56,61 @@ fn an_end_in_the_same_packet_as_a_reset_is_no_end_of_a_response() {
     assert_eq!(rig.records[0].reason, Some(Reason::BackendReset));
 }
 
+/// A sender may take back what it has ended, while it is not all acknowledged. Where both
+/// come before anybody looks, there is nothing left to read, and no word of the reset.
+#[test]
+fn a_reset_behind_the_end_that_it_takes_back_is_no_silence() {
+    // What is met: the rest of a frame of which all that came was read, or the front of
+    // the next.
+    for cut in [4, 9] {
+        let mut rig = Rig::new(Options::default());
+        let stream = rig.request("POST", "/", &[], false);
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.client.put(stream, &b"\x00\x07request"[..cut], false);
+        rig.settle();
+        rig.client.put(stream, &b"\x00\x07request"[cut..], false);
+        rig.client.put(stream, b"\x00\x03end", true);
+        let whole = rig.client.datagrams();
+        reset(&mut rig.client.quic, stream, REQUEST_CANCELLED);
+        assert_eq!(rig.from_address(whole), 1);
+        assert_eq!(rig.from_client(), 1);
+        rig.settle();
+        assert_eq!(
+            rig.connections[0].1.reset_code(asked),
+            Some(REQUEST_CANCELLED)
+        );
+        assert_eq!(
+            rig.records[0].reason,
+            Some(Reason::ClientCancelled),
+            "{cut}"
+        );
+
+        let mut rig = Rig::new(Options::default());
+        let stream = rig.get("/");
+        rig.settle();
+        let asked = rig.asked(0);
+        rig.answer(0, asked, &[], false);
+        rig.connections[0]
+            .1
+            .put(asked, &b"\x00\x07respond"[..cut], false);
+        rig.settle();
+        rig.connections[0]
+            .1
+            .put(asked, &b"\x00\x07respond"[cut..], false);
+        rig.connections[0].1.put(asked, b"\x00\x03end", true);
+        let whole = rig.connections[0].1.datagrams();
+        reset(&mut rig.connections[0].1.quic, asked, INTERNAL_ERROR);
+        assert_eq!(rig.from_backend(0, whole), 1);
+        assert_eq!(rig.from_backends(), 1);
+        rig.settle();
+        assert!(!rig.client.is_finished(stream));
+        assert_eq!(rig.client.reset_code(stream), Some(INTERNAL_ERROR));
+        assert_eq!(rig.records[0].reason, Some(Reason::BackendReset), "{cut}");
+        works(&mut rig);
+    }
+}
+
 /// What comes for another stream behind a reset is served.
 #[test]
 fn a_request_in_the_same_packet_as_the_reset_of_another_is_served() {
@@ -71,6 +126,43 @@ fn a_request_in_the_same_packet_as_the_reset_of_another_is_served() {
     rig.settle();
     assert!(rig.client.is_finished(second));
     assert_eq!(rig.records.len(), 2);
+}
+
+// ---- state kept per closed stream ----------------------------------------------------
+
+/// The client takes an early response, and its acknowledgement comes before its word that
+/// it sends no more of the request: the stream is over with that word, and there is room
+/// for another.
+#[test]
+fn a_stream_that_the_client_ends_last_gives_its_place_back() {
+    let mut rig = Rig::new(Options {
+        config: "quic: { max_streams: 4 }\n",
+        ..Options::default()
+    });
+    for round in 0..12 {
+        assert!(
+            rig.client.quic.peer_streams_left_bidi() > 1,
+            "round {round}"
+        );
+        let upload = rig.request("POST", "/", &[], false);
+        let other = rig.get("/other");
+        rig.settle();
+        let asked = rig.connections[0].1.streams_with_heads();
+        let [.., first, second] = asked[..] else {
+            panic!("{asked:?}")
+        };
+        rig.answer(0, first, &[], true);
+        rig.from_backends();
+        rig.run();
+        assert!(rig.client.is_finished(upload));
+        drop(rig.client.datagrams());
+        rig.answer(0, second, &[], true);
+        rig.from_backends();
+        rig.run();
+        rig.from_client();
+        rig.pass(Duration::from_millis(100));
+        assert!(rig.client.is_finished(other));
+    }
 }
 
 // ---- an answer that arrives when the client's stream is gone ----------------------

@@ -72,6 +72,38 @@ fn a_response_whose_end_cuts_its_body_is_never_a_whole_one() {
     }
 }
 
+/// A GOAWAY that the client's flow control leaves no room for waits for more of it, and
+/// does not ask for it with every acknowledgement that comes.
+#[test]
+fn a_goaway_without_room_is_not_tried_again_and_again() {
+    let mut rig = Rig::new(Options {
+        client: |c| c.set_initial_max_data(20_000),
+        ..Options::default()
+    });
+    let stream = rig.get("/");
+    rig.settle();
+    let asked = rig.asked(0);
+    rig.answer(0, asked, &[], false);
+    rig.connections[0].1.write(asked, &[7; 40_000], true);
+    rig.settle();
+    let full = rig.client.quic.stats().recv_bytes;
+    let deadline = rig.now() + Duration::from_secs(60);
+    let now = rig.now();
+    rig.proxy.drain(deadline, now);
+    rig.settle();
+    rig.pass(Duration::from_millis(200));
+    let asked = rig.client.quic.stats().recv_bytes - full;
+    assert!(asked < 300, "{asked} bytes to say that there is no room");
+    assert!(!rig.drained);
+    // Room comes when the client reads on, and with it the GOAWAY.
+    while !rig.client.is_finished(stream) {
+        rig.client.read(stream, 5000);
+        rig.settle();
+    }
+    let goaway = |(_, event): &(u64, quiche::h3::Event)| *event == quiche::h3::Event::GoAway;
+    assert!(rig.client.events.iter().any(goaway));
+}
+
 /// RFC 9114 section 8.1: H3_REQUEST_INCOMPLETE.
 #[test]
 fn a_stream_that_ends_without_a_head_is_refused_and_leaves_a_record() {

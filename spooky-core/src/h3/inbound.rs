@@ -203,6 +203,8 @@ impl Inbound {
             return false;
         };
         self.state = State::Cut { code };
+        // quiche says the code once: nobody asks again before it was told.
+        self.told = false;
         true
     }
 
@@ -615,6 +617,7 @@ mod tests {
             }
             source.resets(7);
             assert!(!inbound.is_unread() || inbound.meets_reset(&mut source));
+            assert!(!inbound.is_unread(), "it is asked for its code once");
             let mut found = inbound.next(&mut source, SERVER, &mut scratch).unwrap();
             if found == Some(Found::Body) {
                 // Something came where a payload was awaited; reading shows what.

@@ -175,7 +175,7 @@ impl Connection {
         if self.fault.is_some() {
             return None;
         }
-        self.flush(quic);
+        self.flush_waiting(quic);
         loop {
             let stream = match self.again.front() {
                 Some(&stream) => stream,

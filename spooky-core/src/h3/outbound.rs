@@ -85,16 +85,30 @@ impl Connection {
         self.flush(quic);
     }
 
-    /// Sends what waits for our control stream. That it does is rare: RFC 9114 section
-    /// 6.2 asks for room for at least 1024 bytes, and we say little.
-    pub(super) fn flush(&mut self, quic: &mut quiche::Connection) {
+    /// Sends what waits for our control stream, if there is room. That it waits is rare:
+    /// RFC 9114 section 6.2 asks for room for at least 1024 bytes, and we say little.
+    ///
+    /// Without room nothing is tried: where the connection's flow control is what lacks,
+    /// quiche says DATA_BLOCKED each time, whose acknowledgement would lead to the next
+    /// try, and so on for as long as the peer grants nothing.
+    pub(super) fn flush_waiting(&mut self, quic: &mut quiche::Connection) {
         if self.unsent.is_empty() {
             return;
         }
+        match quic.stream_capacity(self.control) {
+            Ok(0) => {}
+            Ok(_) => self.flush(quic),
+            // The peer stopped it: there is nobody to tell.
+            Err(_) => self.unsent = Vec::new(),
+        }
+    }
+
+    /// Sends what was just put there, or says what room it lacks.
+    pub(super) fn flush(&mut self, quic: &mut quiche::Connection) {
         if let Ok(sent) = quic.stream_send(self.control, &self.unsent, false) {
             self.unsent.drain(..sent);
         }
-        // An error is a peer that stopped the stream, or has no room now.
+        // An error is a peer that stopped the stream, or has no room now: see above.
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
         }

@@ -8,7 +8,8 @@ pub(crate) trait Source {
     fn read(&mut self, buf: &mut [u8]) -> Result<(usize, bool), Reset>;
     /// Reads so many at most, and throws them away.
     fn skip(&mut self, most: usize) -> Result<(usize, bool), Reset>;
-    /// There is something to read now: bytes, an end or a reset.
+    /// There is something to read now: bytes, an end or a reset. Of who has not met the
+    /// end yet.
     fn has_more(&self) -> bool;
 }
 
@@ -47,7 +48,8 @@ impl Source for OnStream<'_> {
     }
 
     fn has_more(&self) -> bool {
-        self.quic.stream_readable(self.stream)
+        // Over without having been read to its end: a reset took away what there was.
+        self.quic.stream_readable(self.stream) || self.quic.stream_finished(self.stream)
     }
 }
 
