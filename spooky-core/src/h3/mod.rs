@@ -18,6 +18,12 @@
 //! is not to be seen, one that is too large costs the connection, and a stream that
 //! ended badly leaves an entry behind for as long as the connection lasts.
 //!
+//! What it costs, with all that came with it (the checks of `http`, `forwarding`, turns
+//! and timeouts): `bench demo`, the daemon with and without, in turns, twelve pairs of a
+//! second on two shared cores. A small request 12.8 µs of CPU before and 11.0 after
+//! (medians; the ratio within a pair 0.75 to 1.09, in the middle 0.88), a gigabyte in
+//! bodies of 10 MiB the same (ratio 1.00).
+//!
 //! Of our own unidirectional streams there is only the control stream. RFC 9204 section
 //! 4.2: an endpoint "MAY avoid creating an encoder stream if it will not be used …" and
 //! "MAY avoid creating a decoder stream if its decoder sets the maximum capacity of the

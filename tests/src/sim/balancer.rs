@@ -49,6 +49,8 @@ pub(crate) struct Balancer {
     next_check: u64,
     /// The most connections and exchanges there were at once.
     most_live: u64,
+    /// The most connections to backends there were at once.
+    most_backend_connections: u64,
     /// Bytes it held when it had nothing to do yet.
     began_with: i64,
 }
@@ -122,6 +124,7 @@ impl Balancer {
             steps: 0,
             next_check: 0,
             most_live: 0,
+            most_backend_connections: 0,
             began_with,
         }
     }
@@ -236,6 +239,11 @@ impl Balancer {
         ((transmit + WORKER_BYTES) * self.workers.len()) as i64
     }
 
+    /// The most connections to backends there were at once.
+    pub(crate) fn most_backend_connections(&self) -> u64 {
+        self.most_backend_connections
+    }
+
     /// Bytes held, more than at the beginning.
     pub(crate) fn grown(&self) -> i64 {
         memory::live() - self.began_with
@@ -295,6 +303,9 @@ impl Balancer {
         let snapshot = self.snapshot();
         let live = snapshot.exchanges + snapshot.downstream_connections;
         self.most_live = self.most_live.max(live + snapshot.backend_connections);
+        self.most_backend_connections = self
+            .most_backend_connections
+            .max(snapshot.backend_connections);
         self.next_check = self.steps + 1 + live / CHECK_EACH;
         let counters = &snapshot.counters;
         let records: u64 = self.workers.iter().map(|w| w.records).sum();

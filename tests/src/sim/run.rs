@@ -29,7 +29,8 @@ use super::{memory, world};
 /// connections and pools, and the drain.
 const AFTERMATH: Duration = Duration::from_secs(600);
 /// What the balancer may still hold when all is over, more than at its beginning, for
-/// each client, backend and request there was: tables keep the room they grew to.
+/// each client, backend and request there was, and each connection to a backend: tables
+/// keep the room they grew to.
 const KEPT_EACH: i64 = 2 << 10;
 /// Steps in one moment of virtual time.
 const MOMENT: u64 = 100_000;
@@ -337,7 +338,9 @@ impl<'a> Run<'a> {
         );
         self.wires.ledger.check_end(self.balancer.config());
         let peers = self.clients.len() + self.backends.len() + self.wires.ledger.entries().len();
-        let kept = self.balancer.buffers() + KEPT_EACH * peers as i64;
+        // Clients' connections are in `peers`; those to backends are as many as it took.
+        let held = peers as u64 + self.balancer.most_backend_connections();
+        let kept = self.balancer.buffers() + KEPT_EACH * held as i64;
         let grown = self.balancer.grown();
         assert!(
             grown <= kept,
