@@ -109,6 +109,7 @@ mod listener;
 mod liveness;
 mod proxy;
 mod resets;
+mod secrets;
 mod session;
 mod setup;
 mod shared;

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-
+use crate::secrets::Secrets;
 use crate::setup::Setup;
 
 /// One for all workers of a process.
 #[derive(Debug)]
 pub struct Shared {
     workers: usize,
-    /// Hides the worker in connection ids.
-    pub(crate) id_key: [u8; 16],
+    /// What all keys come from.
+    pub(crate) secrets: Secrets,
     /// In the order of the configuration.
     pub(crate) backends: Vec<Load>,
 }
@@ -54,9 +52,6 @@ impl Shared {
     ///
     /// `seed` is 32 bytes of the operating system's randomness: keys come from it.
     pub fn new(setup: &Setup, workers: usize, seed: [u8; 32]) -> Arc<Shared> {
-        let mut rng = StdRng::from_seed(seed);
-        let mut id_key = [0; 16];
-        rng.fill_bytes(&mut id_key);
         let backends = setup
             .config()
             .upstream
@@ -66,7 +61,7 @@ impl Shared {
             .collect();
         Arc::new(Shared {
             workers: workers.max(1),
-            id_key,
+            secrets: Secrets::new(&seed, &[]),
             backends,
         })
     }
