@@ -148,12 +148,12 @@ pub fn proxy_status(reason: Reason, detail: &str) -> Vec<u8> {
 
 /// A connection id of `worker`, with the random bytes of `seed`.
 pub fn issue_id(key: [u8; 16], worker: u16, seed: u64) -> [u8; 16] {
-    Ids::new(key).issue(worker, &mut StdRng::seed_from_u64(seed))
+    Ids::new(&[key]).issue(worker, &mut StdRng::seed_from_u64(seed))
 }
 
 /// The worker that an id names, if it is one of ours.
 pub fn worker_of(key: [u8; 16], id: &[u8]) -> Option<u16> {
-    Ids::new(key).worker(id)
+    Ids::new(&[key]).worker(id)
 }
 
 /// The destination connection id of a datagram.

@@ -20,7 +20,8 @@ const CHECK: usize = 4;
 
 /// Issues and reads connection ids.
 pub(crate) struct Ids {
-    cipher: Aes128,
+    /// The current key's, then those of keys that are still honoured.
+    ciphers: Vec<Aes128>,
 }
 
 impl std::fmt::Debug for Ids {
@@ -30,9 +31,11 @@ impl std::fmt::Debug for Ids {
 }
 
 impl Ids {
-    pub(crate) fn new(key: [u8; 16]) -> Self {
+    /// Ids are made with the first of `keys` and read with any.
+    pub(crate) fn new(keys: &[[u8; 16]]) -> Self {
+        assert!(!keys.is_empty(), "ids are made with some key");
         Ids {
-            cipher: Aes128::new(&key.into()),
+            ciphers: keys.iter().map(|key| Aes128::new(key.into())).collect(),
         }
     }
 
@@ -42,18 +45,20 @@ impl Ids {
         block[CHECK..CHECK + 2].copy_from_slice(&worker.to_be_bytes());
         rng.fill_bytes(&mut block[CHECK + 2..]);
         let mut block = block.into();
-        self.cipher.encrypt_block(&mut block);
+        self.ciphers[0].encrypt_block(&mut block);
         block.into()
     }
 
     /// The worker whose id this is, or was; `None` if we never issued it.
     pub(crate) fn worker(&self, id: &[u8]) -> Option<u16> {
         let block: Cid = id.try_into().ok()?;
-        let mut block = block.into();
-        self.cipher.decrypt_block(&mut block);
-        let plain: Cid = block.into();
-        let ours = plain[..CHECK] == [0; CHECK];
-        ours.then(|| u16::from_be_bytes([plain[CHECK], plain[CHECK + 1]]))
+        self.ciphers.iter().find_map(|cipher| {
+            let mut block = block.into();
+            cipher.decrypt_block(&mut block);
+            let plain: Cid = block.into();
+            let ours = plain[..CHECK] == [0; CHECK];
+            ours.then(|| u16::from_be_bytes([plain[CHECK], plain[CHECK + 1]]))
+        })
     }
 }
 
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn ids_name_their_worker_to_us_alone() {
         let mut rng = StdRng::seed_from_u64(1);
-        let (ours, theirs) = (Ids::new([1; 16]), Ids::new([2; 16]));
+        let (ours, theirs) = (Ids::new(&[[1; 16]]), Ids::new(&[[2; 16]]));
         for worker in [0, 1, 7, u16::MAX] {
             let id = ours.issue(worker, &mut rng);
             assert_eq!(ours.worker(&id), Some(worker));
@@ -83,5 +88,13 @@ mod tests {
             }
         }
         assert_eq!(ours.worker(b"short"), None);
+    }
+
+    #[test]
+    fn ids_of_an_earlier_key_are_still_read() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let (old, new) = (Ids::new(&[[1; 16]]), Ids::new(&[[2; 16], [1; 16]]));
+        assert_eq!(new.worker(&old.issue(7, &mut rng)), Some(7));
+        assert_eq!(old.worker(&new.issue(7, &mut rng)), None);
     }
 }

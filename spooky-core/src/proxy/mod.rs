@@ -175,7 +175,7 @@ impl Proxy {
         let mut proxy = Proxy {
             worker,
             rng: StdRng::from_seed(seed),
-            ids: Ids::new(shared.secrets.key("connection ids")),
+            ids: Ids::new(&shared.secrets.keys("connection ids")),
             server: QuicConfig::new(
                 setup.server_config().expect(built),
                 setup.config().quic.max_streams,
