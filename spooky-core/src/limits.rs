@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-/// Client connections a worker holds. At 37 kB each (measured, idle) this is 3.7 GB.
-pub const DOWNSTREAM_CONNECTIONS: usize = 100_000;
+/// Client connections of the process. At 37 kB each (measured, idle) this is 3.7 GB.
+pub const DOWNSTREAM_CONNECTIONS: u32 = 100_000;
 
-/// Client connections a worker holds before their handshake is complete. At
-/// 31 kB each (measured) a flood of first packets is held to 300 MB.
-pub const HALF_OPEN: usize = 10_000;
+/// Client connections of the process whose handshake is not complete. At 31 kB each
+/// (measured) a flood of first packets is held to 300 MB.
+pub const HALF_OPEN: u32 = 10_000;
 
 /// A client's handshake must be complete after this.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::downstream::Admission;
 use crate::secrets::Secrets;
 use crate::setup::Setup;
 
@@ -12,6 +13,8 @@ pub struct Shared {
     workers: usize,
     /// What all keys come from.
     pub(crate) secrets: Secrets,
+    /// Clients' connections, also half-open ones.
+    pub(crate) admission: Arc<Admission>,
     /// In the order of the configuration.
     pub(crate) backends: Vec<Load>,
 }
@@ -62,6 +65,7 @@ impl Shared {
         Arc::new(Shared {
             workers: workers.max(1),
             secrets: Secrets::new(&seed, &[]),
+            admission: Arc::default(),
             backends,
         })
     }

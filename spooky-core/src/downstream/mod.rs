@@ -1,11 +1,13 @@
 //! Stage 2: a client's connection.
 
+mod admission;
 mod cancels;
 mod early;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+pub(crate) use admission::{Admission, Permit};
 pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;
@@ -22,6 +24,8 @@ pub(crate) struct Connection {
     /// first datagram that comes late a second time must not begin another.
     pub(crate) chosen: Vec<u8>,
     pub(crate) phase: Phase,
+    /// Its place among those that are admitted.
+    pub(crate) permit: Permit,
     /// One more than the greatest request stream seen, in steps of four.
     pub(crate) next_stream: u64,
     /// Requests from this stream on are refused: GOAWAY was sent.

@@ -93,9 +93,11 @@ impl Proxy {
             self.exchanges.len(),
             "each exchange is on one client's connection"
         );
-        assert_eq!(
-            self.half_open, half_open,
-            "half-open connections are counted"
+        // Other workers have some too.
+        let counted = self.shared.admission.half_open() as usize;
+        assert!(
+            half_open == counted || (half_open < counted && self.shared.workers() > 1),
+            "{half_open} half-open connections, {counted} counted"
         );
     }
 

@@ -180,7 +180,7 @@ impl Proxy {
             return;
         };
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
-            self.half_open -= 1;
+            conn.permit.handshake_over();
         }
         self.issue_spare_ids(handle);
     }

@@ -421,7 +421,7 @@ impl Proxy {
         }
         self.routes.remove_chosen(&conn.chosen);
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
-            self.half_open -= 1;
+            conn.permit.handshake_over();
             self.counters.handshakes_failed += 1;
         }
         let (reason, outcome) = if conn.cancels.are_too_many() {

@@ -111,7 +111,6 @@ pub struct Proxy {
     /// Heads are put together here, one at a time.
     forwarder: Forwarder,
     counters: Counters,
-    half_open: usize,
     next_exchange: u64,
     next_socket: usize,
     /// Wall clock at an instant.
@@ -199,7 +198,6 @@ impl Proxy {
             scratch: vec![0; limits::DATA_OVERHEAD + limits::TURN_BYTES].into_boxed_slice(),
             forwarder: Forwarder::new(&setup.config().forwarding),
             counters: Counters::default(),
-            half_open: 0,
             next_exchange: (worker as u64) << 48,
             next_socket: worker,
             clock: (wall, now),

@@ -143,11 +143,10 @@ impl Proxy {
         to: SocketAddr,
         now: Instant,
     ) -> Option<Handle> {
-        let full = self.downstreams.len() >= limits::DOWNSTREAM_CONNECTIONS
-            || self.half_open >= limits::HALF_OPEN;
-        if full || self.drain.is_some() {
+        if self.drain.is_some() {
             return None;
         }
+        let permit = self.shared.admission.admit()?;
         let id = self.issue_id();
         // Resets are not sent yet, but the peer needs a token nobody can guess.
         self.server
@@ -173,6 +172,7 @@ impl Proxy {
             client: from,
             chosen: chosen.clone(),
             phase,
+            permit,
             next_stream: 0,
             goaway: None,
             lingers: None,
@@ -183,7 +183,6 @@ impl Proxy {
         self.timers.set_owner(timer, Owner::Connection(connection));
         self.routes.insert(id, connection);
         self.routes.insert_chosen(chosen, handle);
-        self.half_open += 1;
         self.counters.connections_accepted += 1;
         Some(handle)
     }
