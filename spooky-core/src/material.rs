@@ -40,10 +40,6 @@ impl Material {
 
     /// A secret, without the line break that editors and `echo` leave at the end of a
     /// file; never empty.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the keys that use it come next")
-    )]
     pub(crate) fn secret(&self, source: &SecretSource) -> Result<&[u8], String> {
         let secret = match source {
             SecretSource::File(path) => {

@@ -2,10 +2,12 @@
 //! fail has not failed.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, SecretSource};
 use crate::material::Material;
-use crate::tls::{self, Identity, IdentityError, TlsError, Trust};
+use crate::secrets::Secrets;
+use crate::tls::{self, Identity, IdentityError, Tickets, TlsError, Trust};
 
 /// A configuration, built. Shared by all workers.
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub struct Setup {
     config: Config,
     identity: Identity,
     trust: Trust,
+    secrets: Option<Secrets>,
 }
 
 impl Setup {
@@ -32,16 +35,21 @@ impl Setup {
         let trust = trust(&config, material)
             .map_err(|d| diagnostics.push(d))
             .ok();
-        let (Some(identity), Some(trust)) = (identity, trust) else {
+        let secrets = secrets(&config, material)
+            .map_err(|found| diagnostics.extend(found))
+            .ok();
+        let (Some(identity), Some(trust), Some(secrets)) = (identity, trust, secrets) else {
             return Err(diagnostics);
         };
         let setup = Setup {
             config,
             identity,
             trust,
+            secrets,
         };
         // Each worker makes its own contexts from the same parts; here is where it may fail.
-        if let Err(error) = setup.server_config() {
+        let tickets = Arc::new(Tickets::new(Secrets::new(&[], &[]), "", [0; 16]));
+        if let Err(error) = setup.server_config(&tickets) {
             diagnostics.push(
                 setup
                     .config
@@ -66,8 +74,13 @@ impl Setup {
         &self.config
     }
 
-    pub(crate) fn server_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::server_config(&self.identity, &self.config.quic)
+    pub(crate) fn server_config(&self, tickets: &Arc<Tickets>) -> Result<quiche::Config, TlsError> {
+        tls::server_config(&self.identity, &self.config, tickets)
+    }
+
+    /// The secret that the configuration names, and earlier ones.
+    pub(crate) fn secrets(&self) -> Option<&Secrets> {
+        self.secrets.as_ref()
     }
 
     pub(crate) fn client_config(&self) -> Result<quiche::Config, TlsError> {
@@ -103,6 +116,30 @@ fn trust(config: &Config, material: &Material) -> Result<Trust, Diagnostic> {
     let pem = file(config, material, "backend_tls.ca", ca)?;
     Trust::from_pem(pem)
         .map_err(|text| config.diagnostic("backend_tls.ca", format!("{}: {text}", ca.display())))
+}
+
+/// What the configuration says of secrets: none, or all of them readable and long enough.
+fn secrets(config: &Config, material: &Material) -> Result<Option<Secrets>, Vec<Diagnostic>> {
+    let mut faults = Vec::new();
+    let mut read = |key: &str, source: &SecretSource| {
+        let secret = material.secret(source).map_err(|text| text.to_owned());
+        match secret.and_then(|secret| Secrets::check(secret).map_err(|e| format!("{source}: {e}")))
+        {
+            Ok(secret) => Some(secret.to_vec()),
+            Err(text) => {
+                faults.push(config.diagnostic(key, text));
+                None
+            }
+        }
+    };
+    let current = config.secret.as_ref().map(|source| read("secret", source));
+    let previous: Vec<_> = (config.previous_secrets.iter().enumerate())
+        .filter_map(|(n, source)| read(&format!("previous_secrets[{n}]"), source))
+        .collect();
+    match current.flatten() {
+        _ if !faults.is_empty() => Err(faults),
+        current => Ok(current.map(|current| Secrets::new(&current, &previous))),
+    }
 }
 
 fn file<'m>(

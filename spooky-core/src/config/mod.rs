@@ -94,11 +94,12 @@ impl Config {
 
     /// Everything that says where a secret is kept.
     pub(crate) fn secret_sources(&self) -> Vec<&SecretSource> {
-        Vec::new()
+        self.secret.iter().chain(&self.previous_secrets).collect()
     }
 
     fn secret_sources_mut(&mut self) -> Vec<&mut SecretSource> {
-        Vec::new()
+        let secrets = self.secret.iter_mut();
+        secrets.chain(&mut self.previous_secrets).collect()
     }
 
     /// Whether backends are verified against the system's roots, because no

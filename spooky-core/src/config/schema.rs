@@ -15,9 +15,13 @@ pub(super) static ROOT: Section = Section {
     name: "",
     accepted: &[
         "workers",
+        "secret",
+        "previous_secrets",
+        "instance",
         "listen",
         "tls",
         "quic",
+        "early_data",
         "backend_tls",
         "load_balancing",
         "backends",
@@ -30,12 +34,8 @@ pub(super) static ROOT: Section = Section {
         "drain_timeout",
     ],
     promised: &[
-        "secret",
-        "previous_secrets",
-        "instance",
         "upstreams",
         "protocol",
-        "early_data",
         "health_check",
         "outlier_detection",
         "circuit_breaker",
@@ -54,15 +54,8 @@ pub(super) static LISTEN: Section = Section {
 
 pub(super) static TLS: Section = Section {
     name: "tls",
-    accepted: &["cert", "key"],
-    promised: &[
-        "pkcs12",
-        "password",
-        "certificates",
-        "client_auth",
-        "early_data",
-        "session_tickets",
-    ],
+    accepted: &["cert", "key", "early_data", "session_tickets"],
+    promised: &["pkcs12", "password", "certificates", "client_auth"],
 };
 
 pub(super) static QUIC: Section = Section {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
-    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Forwarding, Limits, Listen,
-    LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
+    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, EarlyData, Forwarding,
+    Instance, Limits, Listen, LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
 };
 use super::node::Node;
 use super::scalar;
 use super::schema;
+use super::secret;
 use super::units::format_size;
 
 /// The whole configuration, unless something it needs is missing. It is legal
@@ -18,6 +19,13 @@ use super::units::format_size;
 pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let root = decoder.root(root, &schema::ROOT);
     let workers = decoder.value(&root, "workers", Workers::Auto, scalar::workers);
+    let base = decoder.base;
+    let secret = decoder.optional(&root, "secret", |node| secret::secret(node, base));
+    let most = bounds::PREVIOUS_SECRETS;
+    let previous_secrets = decoder.list(&root, "previous_secrets", most, |node| {
+        secret::secret(node, base)
+    });
+    let instance = decoder.value(&root, "instance", Instance::Auto, scalar::instance);
     let listen = listen(decoder, &root);
     let tls = tls(decoder, &root);
     let quic = quic(decoder, &root);
@@ -27,6 +35,11 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let websocket = super::defaults::WEBSOCKET;
     let websocket = decoder.value(&root, "websocket", websocket, scalar::flag);
     let log = log(decoder, &root);
+    check_early_data(decoder, &root, tls.as_ref(), &upstream);
+    if secret.is_none() && !previous_secrets.is_empty() {
+        let message = "previous_secrets are earlier values of 'secret', which is missing";
+        decoder.combination(&root, &["previous_secrets"], message.to_owned());
+    }
     let drain_timeout = decoder.value(
         &root,
         "drain_timeout",
@@ -35,6 +48,9 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     );
     Some(Config {
         workers,
+        secret,
+        previous_secrets,
+        instance,
         listen: listen?,
         tls: tls?,
         quic,
@@ -71,10 +87,43 @@ fn tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Tls> {
     let base = decoder.base;
     let cert = decoder.required(&view, "cert", |node| scalar::path(node, base));
     let key = decoder.required(&view, "key", |node| scalar::path(node, base));
+    let early_data = decoder.optional(&view, "early_data", scalar::flag);
+    let default = super::defaults::SESSION_TICKETS;
+    let session_tickets = decoder.value(&view, "session_tickets", default, scalar::flag);
+    if early_data == Some(true) && !session_tickets {
+        let message = "early_data is on, and session_tickets is off: only a client that \
+                       resumes with a ticket can send early data"
+            .to_owned();
+        decoder.combination(&view, &["early_data", "session_tickets"], message);
+    }
     Some(Tls {
         cert: cert?,
         key: key?,
+        // Without tickets there is none; on is the default, and may stand for it.
+        early_data: early_data.unwrap_or(super::defaults::EARLY_DATA) && session_tickets,
+        session_tickets,
     })
+}
+
+/// What is to be forwarded has to be accepted first.
+fn check_early_data(
+    decoder: &mut Decoder<'_>,
+    root: &View<'_>,
+    tls: Option<&Tls>,
+    upstream: &Upstream,
+) {
+    let Some(tls) = tls.filter(|tls| !tls.early_data) else {
+        return;
+    };
+    if upstream.early_data == EarlyData::Forward {
+        let off = if tls.session_tickets {
+            "tls.early_data"
+        } else {
+            "tls.session_tickets"
+        };
+        let message = format!("early data cannot be forwarded: {off} is off, so none is accepted");
+        decoder.combination(root, &["early_data"], message);
+    }
 }
 
 fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
@@ -126,6 +175,12 @@ fn check_windows(decoder: &mut Decoder<'_>, view: &View<'_>, quic: &Quic) {
 fn upstream(decoder: &mut Decoder<'_>, root: &View<'_>, quic: Quic) -> Upstream {
     Upstream {
         name: super::defaults::UPSTREAM.to_owned(),
+        early_data: decoder.value(
+            root,
+            "early_data",
+            super::defaults::EARLY_REQUESTS,
+            scalar::early_requests,
+        ),
         backend_tls: backend_tls(decoder, root),
         load_balancing: load_balancing(decoder, root),
         backends: backends(decoder, root),

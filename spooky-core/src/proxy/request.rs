@@ -9,7 +9,7 @@ use crate::http::{Bounds, Fields, HeadError, Priority, Refused, RequestHead, par
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
-use crate::observe::Reason;
+use crate::observe::{Early, Reason};
 use crate::session::{StreamError, code};
 
 impl Proxy {
@@ -128,7 +128,7 @@ impl Proxy {
             self.fail(id, reason, None, now);
             return;
         }
-        self.choose(id, None, now);
+        self.dispatch(id, now);
     }
 
     /// Chooses a backend, other than `except` if there is one, and goes there.
@@ -204,7 +204,8 @@ impl Proxy {
             return true;
         };
         let fin = exchange.request.ended && exchange.request.trailers.is_none();
-        let fields = self.forwarder.request(head, exchange.client.ip());
+        let early = exchange.early == Some(Early::Forwarded);
+        let fields = self.forwarder.request(head, exchange.client.ip(), early);
         match conn.session.send_request(fields, fin) {
             Ok(stream) => {
                 exchange.state = State::Open { connection, stream };

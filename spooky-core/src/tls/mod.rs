@@ -1,28 +1,57 @@
 //! Who we are to clients, and whom we trust as a backend.
 
+mod early;
 mod identity;
+mod ticketer;
+mod tickets;
 mod trust;
 
+pub(crate) use early::{Flight, flight};
 pub(crate) use identity::{Identity, IdentityError};
+pub(crate) use tickets::Tickets;
 pub(crate) use trust::Trust;
 
-use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
+use std::sync::Arc;
 
-use crate::config::Quic;
+use boring::ssl::{SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
+
+use crate::config::{Config, EarlyData, Quic};
 use crate::limits;
 
 /// What building a TLS context can fail with: BoringSSL's own error, or quiche's.
 pub(crate) type TlsError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The QUIC configuration toward clients.
-pub(crate) fn server_config(identity: &Identity, quic: &Quic) -> Result<quiche::Config, TlsError> {
+pub(crate) fn server_config(
+    identity: &Identity,
+    config: &Config,
+    tickets: &Arc<Tickets>,
+) -> Result<quiche::Config, TlsError> {
     // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
     let mut builder = SslContextBuilder::new(SslMethod::tls())?;
     identity.install(&mut builder)?;
+    let (tls, quic) = (&config.tls, &config.quic);
+    let forwards = config.upstream.early_data == EarlyData::Forward;
+    if tls.session_tickets {
+        ticketer::install(&mut builder, Arc::clone(tickets), forwards);
+    } else {
+        // None is given out, and none is looked at.
+        builder.set_options(SslOptions::NO_TICKET);
+    }
+    if forwards {
+        let tickets = Arc::clone(tickets);
+        builder.set_select_certificate_callback(move |mut hello| {
+            early::note(&mut hello, &tickets);
+            Ok(())
+        });
+    }
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
+    if tls.early_data {
+        config.enable_early_data();
+    }
     Ok(config)
 }
 

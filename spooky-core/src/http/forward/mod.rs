@@ -74,7 +74,8 @@ impl Forwarder {
     }
 
     /// The fields of `head` as a backend gets them, which are valid until the next call.
-    pub(crate) fn request(&mut self, head: &RequestHead, client: IpAddr) -> &Fields {
+    /// `early` says that its client's handshake was not complete when it was sent on.
+    pub(crate) fn request(&mut self, head: &RequestHead, client: IpAddr, early: bool) -> &Fields {
         let client = client.to_canonical();
         let trusted = self.trusted.contains(client);
         self.lists.clear();
@@ -100,6 +101,12 @@ impl Forwarder {
                     self.out.never_index(name);
                 }
             }
+        }
+        // RFC 8470 section 5.1: "An intermediary that forwards a request prior to the
+        // completion of the TLS handshake with its client MUST send it with the Early-Data
+        // header field set to "1"": a field that is there counts as that, whatever it says.
+        if early && head.fields().find(b"early-data").is_none() {
+            self.out.push(b"early-data", b"1");
         }
         self.add_ours(head, client);
         &self.out

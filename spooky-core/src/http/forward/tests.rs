@@ -291,9 +291,9 @@ fn the_memory_of_one_head_does_not_show_in_the_next() {
     let first = head(&[GET, &theirs].concat());
     let second = head(GET);
     let ip = TRUSTED.parse().expect("an address");
-    forwarder.request(&first, ip);
-    let sent = forwarder.request(&second, ip).clone();
-    assert_eq!(&sent, Forwarder::new(&config).request(&second, ip));
+    forwarder.request(&first, ip, false);
+    let sent = forwarder.request(&second, ip, false).clone();
+    assert_eq!(&sent, Forwarder::new(&config).request(&second, ip, false));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn get(config: &Forwarding, extra: &[(&str, &str)], client: &str) -> Pairs {
 
 fn forward(config: &Forwarding, list: &[(&str, &str)], client: &str) -> Pairs {
     let client = client.parse().expect("an address");
-    pairs(Forwarder::new(config).request(&head(list), client))
+    pairs(Forwarder::new(config).request(&head(list), client, false))
 }
 
 fn head(list: &[(&str, &str)]) -> RequestHead {
