@@ -13,9 +13,9 @@ use crate::tls::{self, Identity, IdentityError, Tickets, TlsError, Trust};
 #[derive(Debug)]
 pub struct Setup {
     config: Config,
+    secrets: Option<Secrets>,
     identity: Identity,
     trust: Trust,
-    secrets: Option<Secrets>,
 }
 
 impl Setup {
@@ -43,9 +43,9 @@ impl Setup {
         };
         let setup = Setup {
             config,
+            secrets,
             identity,
             trust,
-            secrets,
         };
         // Each worker makes its own contexts from the same parts; here is where it may fail.
         let tickets = Arc::new(Tickets::new(Secrets::new(&[], &[]), "", [0; 16]));
@@ -259,6 +259,46 @@ backends:
         assert_eq!(
             refused(private(&other)),
             format!("{at}the key does not belong to the leaf of the certificate chain")
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_easily_found_is_refused() {
+        let refused = |secret: &str, previous: &str| {
+            let keys = "secret: { env: NOW }\nprevious_secrets: [{ file: old }]\n";
+            let config = Config::parse("spooky.yaml", &format!("{LEAST}{UNVERIFIED}{keys}"));
+            let (cert, key) = identity();
+            let files = [
+                ("cert.pem", pem(&cert)),
+                ("key.pem", private(&key)),
+                ("old", previous.into()),
+            ];
+            let mut material = material(&files, &[]);
+            material.env.insert("NOW".into(), secret.into());
+            faults(Setup::build(config.unwrap(), &material))
+        };
+        let good = "n7Yx0q1Jz5m8Qk3Tt9Lw2Rb6Vc4Hd0Sf";
+        let make = "make one with: head -c 32 /dev/urandom | base64";
+        assert_eq!(refused(good, good), [""; 0]);
+        assert_eq!(
+            refused(&good[1..], &format!("{good}\n")),
+            [format!(
+                "spooky.yaml:6:1: secret: the environment variable NOW: has 31 bytes, and a \
+                 secret has 32 at least; {make}"
+            )]
+        );
+        assert_eq!(
+            refused(&"0".repeat(64), "short"),
+            [
+                format!(
+                    "spooky.yaml:6:1: secret: the environment variable NOW: is one character \
+                     again and again; {make}"
+                ),
+                format!(
+                    "spooky.yaml:7:1: previous_secrets[0]: old: has 5 bytes, and a secret has \
+                     32 at least; {make}"
+                ),
+            ]
         );
     }
 

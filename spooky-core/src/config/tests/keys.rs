@@ -107,8 +107,8 @@ fn a_key_with_strange_characters_stays_on_one_line() {
     assert_eq!(
         refused("\"a\\nb.c\": 1\n"),
         [
-            "5:1: 'a\\nb.c': unknown key 'a\\nb.c'; the keys here are workers, listen, tls, quic, \
-             backend_tls, load_balancing, backends, connections, timeouts, forwarding, limits, \
+            "5:1: 'a\\nb.c': unknown key 'a\\nb.c'; the keys here are workers, secret, \
+             previous_secrets, instance, listen, tls, quic, early_data, backend_tls, load_balancing, backends, connections, timeouts, forwarding, limits, \
              websocket, log, drain_timeout"
         ]
     );
@@ -151,7 +151,7 @@ fn a_section_of_the_wrong_kind_is_one_fault() {
         faults("listen: 443\ntls: [a, b]\nbackends: { id: a }\n"),
         [
             "1:9: listen: expected keys (address, port, receive_buffer, send_buffer), found '443'",
-            "2:6: tls: expected keys (cert, key), found a list",
+            "2:6: tls: expected keys (cert, key, early_data, session_tickets), found a list",
             "3:11: backends: expected a list, each item beginning with '-' and having \
              id, address, weight, found a section of keys",
         ]
