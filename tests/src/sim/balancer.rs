@@ -553,7 +553,7 @@ fn setup(
     });
     let material = Material {
         files: files.collect(),
-        system_roots: Vec::new(),
+        ..Material::default()
     };
     Setup::build(config, &material).unwrap_or_else(|found| panic!("{found:#?}"))
 }
