@@ -1,6 +1,7 @@
 //! Stage 2: a client's connection.
 
 mod admission;
+mod budget;
 mod cancels;
 mod early;
 mod flights;
@@ -9,6 +10,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 pub(crate) use admission::{Admission, Permit};
+pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 pub(crate) use flights::{Flights, Novelty, Steadiness};
 
