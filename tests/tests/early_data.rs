@@ -445,9 +445,11 @@ fn field_at_backend(rig: &Rig, connection: usize, name: &str) -> Option<String> 
 fn fields_at_backend(rig: &Rig, connection: usize, name: &str) -> Vec<String> {
     use quiche::h3::NameValue;
     let events = rig.connections[connection].1.events.iter().rev();
-    let mut heads = events.filter_map(|(_, event)| match event {
-        h3::Event::Headers { list, .. } => Some(list),
-        _ => None,
+    let mut heads = events.filter_map(|(_, event)| {
+        let h3::Event::Headers { list, .. } = event else {
+            return None;
+        };
+        Some(list)
     });
     let head = heads.next().expect("a request came");
     let fields = head.iter().filter(|f| f.name() == name.as_bytes());

@@ -295,7 +295,7 @@ fn secrets_are_named_and_machines_too() {
           secret does not stand in the configuration, which is printed and passed around"
         ]
     );
-    let many = vec!["{ env: A }"; 9].join(", ");
+    let many = ["{ env: A }"; 9].join(", ");
     assert_eq!(
         refused(&format!(
             "secret: {{ env: A }}\nprevious_secrets: [{many}]\n"
