@@ -72,7 +72,7 @@ impl Places {
             part.open.remove(&address);
             if part.open.is_empty() && part.open.capacity() > limits::EMPTY_TABLE {
                 // A crowd that has left leaves no memory behind.
-                part.open = HashMap::new();
+                part.open = HashMap::default();
             }
         }
     }
@@ -111,7 +111,7 @@ impl Part {
         self.before = if second == self.second + 1 {
             recent
         } else {
-            HashMap::new()
+            HashMap::default()
         };
         self.second = second;
     }
