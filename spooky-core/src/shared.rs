@@ -83,7 +83,7 @@ impl Shared {
             secrets,
             tickets: Arc::new(tickets),
             flights: Flights::new(forwards),
-            admission: Arc::default(),
+            admission: Arc::new(Admission::new(&setup.config().limits)),
             backends,
         })
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `early.rs` | which requests wait for the handshake |
 //! | `request.rs` | from the client's head to the backend's stream |
@@ -16,6 +17,7 @@
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
 
+mod certificates;
 mod check;
 mod drive;
 mod early;
@@ -24,6 +26,7 @@ mod headless;
 mod places;
 mod priorities;
 mod receive;
+mod refuse;
 mod request;
 mod response;
 mod timeouts;

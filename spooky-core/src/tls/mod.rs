@@ -1,19 +1,30 @@
 //! Who we are to clients, and whom we trust as a backend.
 
+mod clients;
+mod context;
 mod early;
+mod encoding;
+mod identities;
 mod identity;
+#[cfg(test)]
+mod tests;
 mod ticketer;
 mod tickets;
 mod trust;
 
+pub(crate) use clients::{CERTIFICATE_EXPIRED, Clients, client_cert, is_expired};
+use context::session_context;
 pub(crate) use early::{Flight, flight};
-pub(crate) use identity::{Identity, IdentityError};
+pub(crate) use identities::Identities;
+use identity::Identity;
+pub(crate) use identity::{IdentityError, out_of_date};
 pub(crate) use tickets::Tickets;
 pub(crate) use trust::Trust;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use boring::ssl::{SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
+use boring::ssl::{SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslVerifyMode};
 
 use crate::config::{Config, EarlyData, Quic};
 use crate::limits;
@@ -22,29 +33,47 @@ use crate::limits;
 pub(crate) type TlsError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The QUIC configuration toward clients.
+///
+/// Everyone we may be has a TLS context of their own, made in the same way: a
+/// handshake begins with the first's and goes on with that of the name it asks for.
+/// Tickets stay with the first, whose keys open them under every name.
 pub(crate) fn server_config(
-    identity: &Identity,
+    identities: &Identities,
+    clients: &Clients,
     config: &Config,
     tickets: &Arc<Tickets>,
 ) -> Result<quiche::Config, TlsError> {
-    // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
-    let mut builder = SslContextBuilder::new(SslMethod::tls())?;
-    identity.install(&mut builder)?;
-    let (tls, quic) = (&config.tls, &config.quic);
+    let (first, others) = identities.split();
+    let context = session_context(config, clients)?;
     let forwards = config.upstream.early_data == EarlyData::Forward;
-    if tls.session_tickets {
-        ticketer::install(&mut builder, Arc::clone(tickets), forwards);
-    } else {
-        // None is given out, and none is looked at.
-        builder.set_options(SslOptions::NO_TICKET);
-    }
-    if forwards {
-        let tickets = Arc::clone(tickets);
-        builder.set_select_certificate_callback(move |mut hello| {
-            early::note(&mut hello, &tickets);
-            Ok(())
-        });
-    }
+    let builder = |identity: &Identity| -> Result<SslContextBuilder, TlsError> {
+        // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
+        let mut builder = SslContextBuilder::new(SslMethod::tls())?;
+        identity.install(&mut builder)?;
+        clients.install(&mut builder)?;
+        builder.set_session_id_context(&context)?;
+        if config.tls.session_tickets {
+            ticketer::install(&mut builder, Arc::clone(tickets), forwards);
+        } else {
+            // None is given out, and none is looked at.
+            builder.set_options(SslOptions::NO_TICKET);
+        }
+        Ok(builder)
+    };
+    let others = others
+        .iter()
+        .map(|identity| tls_context(toward_clients(builder(identity)?, config)?))
+        .collect::<Result<_, _>>()?;
+    let mut builder = builder(first)?;
+    let noting = forwards.then(|| Arc::clone(tickets));
+    identities.choose(&mut builder, others, noting);
+    toward_clients(builder, config)
+}
+
+/// All that quiche is told, of whichever identity: some of it (ALPN, early data, the
+/// log of keys) it keeps in the TLS context.
+fn toward_clients(builder: SslContextBuilder, config: &Config) -> Result<quiche::Config, TlsError> {
+    let (tls, quic) = (&config.tls, &config.quic);
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
@@ -53,6 +82,16 @@ pub(crate) fn server_config(
         config.enable_early_data();
     }
     Ok(config)
+}
+
+/// The TLS context of `config`, as quiche has made it. It shows it on a connection
+/// alone, so one is made that goes nowhere.
+fn tls_context(mut config: quiche::Config) -> Result<SslContext, TlsError> {
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let id = quiche::ConnectionId::from_ref(&[0; 16]);
+    let mut connection = quiche::accept(&id, None, nowhere, nowhere, &mut config)?;
+    let ssl: &mut SslRef = connection.as_mut();
+    Ok(ssl.ssl_context().to_owned())
 }
 
 /// The QUIC configuration toward backends.

@@ -52,7 +52,7 @@ impl Plan {
             env: (config.env_vars().into_iter())
                 .map(|name| (name.clone(), name.repeat(32).into_bytes()))
                 .collect(),
-            system_roots: Vec::new(),
+            ..Material::default()
         };
         Setup::build(config, &material).unwrap_or_else(|found| panic!("{found:?}\n{text}"))
     }

@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | `:authority`, `host` | one `:authority` |
 //! | `x-forwarded-*`, `forwarded`, `x-real-ip` and their like | ours; theirs only from `trusted_proxies` |
-//! | `client-cert`, `client-cert-chain`, `proxy-authorization` | nothing |
+//! | `client-cert`, `client-cert-chain` | ours, where it is wanted and there is one |
+//! | `proxy-authorization` | nothing |
 //! | `via` | with us at its end |
 //! | `max-forwards` of TRACE and OPTIONS | one less |
 //! | a response without `date` | with it |
@@ -33,6 +34,16 @@ use peers::Peers;
 
 /// The name in `proxy-status` when `via` is off.
 const NAME: &str = "spooky";
+
+/// Who asks, as far as backends may learn it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'a> {
+    pub(crate) ip: IpAddr,
+    /// The certificate that was verified, as the value of a field (RFC 9440).
+    pub(crate) certificate: Option<&'a [u8]>,
+    /// Its handshake was not complete when its request was sent on.
+    pub(crate) early: bool,
+}
 
 /// One worker's hand in the messages that pass. It owns the memory that heads are
 /// put together in: a head costs no allocation once that has grown.
@@ -74,10 +85,9 @@ impl Forwarder {
     }
 
     /// The fields of `head` as a backend gets them, which are valid until the next call.
-    /// `early` says that its client's handshake was not complete when it was sent on.
-    pub(crate) fn request(&mut self, head: &RequestHead, client: IpAddr, early: bool) -> &Fields {
-        let client = client.to_canonical();
-        let trusted = self.trusted.contains(client);
+    pub(crate) fn request(&mut self, head: &RequestHead, client: Client<'_>) -> &Fields {
+        let ip = client.ip.to_canonical();
+        let trusted = self.trusted.contains(ip);
         self.lists.clear();
         self.out.clear();
         self.out.push(b":method", head.method());
@@ -105,10 +115,13 @@ impl Forwarder {
         // RFC 8470 section 5.1: "An intermediary that forwards a request prior to the
         // completion of the TLS handshake with its client MUST send it with the Early-Data
         // header field set to "1"": a field that is there counts as that, whatever it says.
-        if early && head.fields().find(b"early-data").is_none() {
+        if client.early && head.fields().find(b"early-data").is_none() {
             self.out.push(b"early-data", b"1");
         }
-        self.add_ours(head, client);
+        self.add_ours(head, ip);
+        if let Some(certificate) = client.certificate {
+            self.out.push(b"client-cert", certificate);
+        }
         &self.out
     }
 
