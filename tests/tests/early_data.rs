@@ -308,6 +308,31 @@ fn keys_turn_with_the_time_and_the_old_ones_stay_for_a_while() {
     }
 }
 
+/// RFC 9000 section 7.4.1: who accepts 0-RTT "MUST NOT reduce any limits or alter any
+/// values that might be violated by the client with its 0-RTT data".
+#[test]
+fn a_ticket_of_larger_limits_is_worth_nothing() {
+    const SMALLER: [&str; 4] = [
+        "quic: { max_streams: 99 }",
+        "quic: { stream_window: 255KiB }",
+        "quic: { connection_window: 63MiB }",
+        "limits: { header_bytes: 31KiB }",
+    ];
+    let mut rig = connected(HOLD);
+    let ticket = rig.ticket().expect("a ticket");
+    for smaller in SMALLER {
+        rig.restart(&format!("{HOLD}{smaller}\n"), 9);
+        assert!(!resumes(&mut rig, &ticket), "{smaller}");
+        let (flight, _) = early_get(&mut rig, &ticket);
+        rig.without_client(flight);
+        let counters = rig.proxy.snapshot().counters;
+        assert_eq!(counters.requests_early_held, 0, "{smaller}");
+        assert_eq!(rig.proxy.snapshot().exchanges, 0);
+    }
+    rig.restart(HOLD, 9);
+    assert!(resumes(&mut rig, &ticket), "as they were");
+}
+
 #[test]
 fn a_client_gets_no_ticket_where_there_are_none() {
     let mut rig = connected("tls.session_tickets: off\n");
