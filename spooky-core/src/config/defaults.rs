@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Timeouts,
+    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Retry, Timeouts,
     XForwarded,
 };
 
@@ -22,6 +22,8 @@ impl Default for Quic {
     fn default() -> Self {
         Quic {
             idle_timeout: Duration::from_secs(30),
+            retry: Retry::Auto,
+            retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 64 << 20,

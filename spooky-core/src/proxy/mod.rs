@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
@@ -24,6 +25,7 @@ mod priorities;
 mod receive;
 mod request;
 mod response;
+mod strangers;
 mod timeouts;
 mod tunnels;
 
@@ -39,7 +41,7 @@ use crate::assembly::Assembly;
 use crate::exchange::Exchange;
 use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
-use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
+use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Stateless, Tokens};
 use crate::observe::{BackendSnapshot, Counters, Snapshot};
 use crate::session::Session;
 use crate::setup::Setup;
@@ -89,6 +91,9 @@ pub struct Proxy {
     sockets: Sockets,
     rng: StdRng,
     ids: Ids,
+    tokens: Tokens,
+    reset_tokens: ResetTokens,
+    quotas: strangers::Quotas,
     server: QuicConfig,
     client: QuicConfig,
     routes: Routes,
@@ -175,6 +180,9 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(&shared.secrets.keys("connection ids")),
+            tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
+            reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
+            quotas: strangers::Quotas::new(now),
             server: QuicConfig::new(
                 setup.server_config().expect(built),
                 setup.config().quic.max_streams,
