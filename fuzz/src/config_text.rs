@@ -100,6 +100,9 @@ fn build(config: Config, text: &str, parts: Vec<&[u8]>) {
     };
     let material = Material {
         files: config.files().into_iter().zip((0..).map(file)).collect(),
+        env: (config.env_vars().into_iter())
+            .map(|name| (name, parts.last().copied().unwrap_or_default().to_vec()))
+            .collect(),
         system_roots: parts.get(3).map(|root| root.to_vec()).into_iter().collect(),
     };
     let named = config.clone();

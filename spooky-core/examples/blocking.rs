@@ -236,7 +236,7 @@ fn load(path: &Path) -> Result<Setup, Box<dyn Error>> {
         config,
         &Material {
             files,
-            system_roots: Vec::new(),
+            ..Material::default()
         },
     )
     .map_err(told)?)

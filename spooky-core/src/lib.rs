@@ -107,6 +107,7 @@ mod http;
 pub mod limits;
 mod listener;
 mod liveness;
+mod material;
 mod proxy;
 mod resets;
 mod secrets;
@@ -119,8 +120,9 @@ mod turns;
 mod upstream;
 
 pub use http::{Fields, Glimpse, RequestHead};
+pub use material::Material;
 pub use proxy::{Params, Proxy};
-pub use setup::{Material, Setup};
+pub use setup::Setup;
 pub use shared::Shared;
 
 const _: () = {

@@ -1,21 +1,11 @@
 //! A configuration with everything that it names, read and built: all that can
 //! fail has not failed.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::{Config, Diagnostic};
+use crate::material::Material;
 use crate::tls::{self, Identity, IdentityError, TlsError, Trust};
-
-/// The bytes of everything a configuration names. The driver reads them: the
-/// core opens no file.
-#[derive(Clone, Debug, Default)]
-pub struct Material {
-    /// Every path of [`Config::files`], with its bytes or why they can't be read.
-    pub files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
-    /// The system's trusted roots as DER, if [`Config::needs_system_roots`].
-    pub system_roots: Vec<Vec<u8>>,
-}
 
 /// A configuration, built. Shared by all workers.
 #[derive(Debug)]
@@ -121,11 +111,9 @@ fn file<'m>(
     key: &str,
     path: &Path,
 ) -> Result<&'m [u8], Diagnostic> {
-    match material.files.get(path) {
-        Some(Ok(bytes)) => Ok(bytes),
-        Some(Err(error)) => Err(config.diagnostic(key, format!("{}: {error}", path.display()))),
-        None => Err(config.diagnostic(key, format!("{}: was not read", path.display()))),
-    }
+    material
+        .file(path)
+        .map_err(|message| config.diagnostic(key, message))
 }
 
 #[cfg(test)]
@@ -137,6 +125,7 @@ mod tests {
     use boring::pkey::{PKey, Private};
     use boring::symm::Cipher;
     use boring::x509::X509;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -172,7 +161,7 @@ backends:
         let gone = Err("no such file".to_owned());
         let material = Material {
             files: [("cert.pem".into(), gone)].into(),
-            system_roots: Vec::new(),
+            ..Material::default()
         };
         assert_eq!(
             faults(Setup::build(config, &material)),
@@ -297,6 +286,7 @@ backends:
         Material {
             files: files.iter().map(file).collect(),
             system_roots: roots.to_vec(),
+            ..Material::default()
         }
     }
 

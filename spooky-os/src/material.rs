@@ -1,6 +1,7 @@
 //! Reading the configuration and what it names.
 
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use spooky_core::config::{Config, Diagnostic};
@@ -27,7 +28,8 @@ pub fn read_config(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     Config::parse(&name, &text)
 }
 
-/// Reads every file a configuration names, and the system's roots if it needs them.
+/// Reads every file and environment variable a configuration names, and the system's
+/// roots if it needs them.
 ///
 /// A file that cannot be read is no error here: `Setup::build` knows which key
 /// named it, and says so together with everything else that is wrong.
@@ -36,6 +38,10 @@ pub fn read_material(config: &Config) -> Material {
         let bytes = fs::read(&path).map_err(|error| error.to_string());
         (path, bytes)
     };
+    let variable = |name: String| {
+        let value = std::env::var_os(&name)?.into_vec();
+        Some((name, value))
+    };
     let system_roots = if config.needs_system_roots() {
         system_roots()
     } else {
@@ -43,6 +49,7 @@ pub fn read_material(config: &Config) -> Material {
     };
     Material {
         files: config.files().into_iter().map(read).collect(),
+        env: config.env_vars().into_iter().filter_map(variable).collect(),
         system_roots,
     }
 }

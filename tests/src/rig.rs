@@ -606,7 +606,7 @@ fn proxy(options: &Options, cert: String, key: String) -> Proxy {
         config,
         &Material {
             files,
-            system_roots: Vec::new(),
+            ..Material::default()
         },
     )
     .expect("a legal setup");

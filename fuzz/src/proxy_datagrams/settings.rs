@@ -76,7 +76,7 @@ fn setup(text: &str) -> Arc<Setup> {
     ]);
     let material = Material {
         files,
-        system_roots: Vec::new(),
+        ..Material::default()
     };
     Arc::new(Setup::build(config, &material).expect("the fixtures are good"))
 }

@@ -13,6 +13,9 @@ pub(super) const DEPTH: usize = 32;
 /// Errors that are reported at once; nobody reads more.
 pub(super) const DIAGNOSTICS: usize = 100;
 
+/// Bytes of an environment variable's name.
+pub(super) const VARIABLE_BYTES: usize = 128;
+
 /// Worker threads. The worker's number has to fit a connection id.
 pub(super) const WORKERS: RangeInclusive<u16> = 1..=1024;
 /// Socket buffers, bytes. The kernel halves and doubles these in an `int`.

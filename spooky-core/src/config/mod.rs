@@ -24,6 +24,7 @@ mod network;
 mod node;
 mod scalar;
 mod schema;
+mod secret;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub use diagnostic::{Diagnostic, Position, Positions};
 pub use model::*;
 pub use network::Network;
+pub use secret::SecretSource;
 
 use decode::Decoder;
 use diagnostic::Report;
@@ -69,18 +71,34 @@ impl Config {
     }
 
     /// The files that have to be read before anything can run, each once:
-    /// certificates, keys, trusted roots.
+    /// certificates, keys, trusted roots, secrets.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let named = [Some(&self.tls.cert), Some(&self.tls.key)]
             .into_iter()
             .chain([self.upstream.backend_tls.ca.as_ref()]);
-        for file in named.flatten() {
+        let secrets = self
+            .secret_sources()
+            .into_iter()
+            .filter_map(|source| match source {
+                SecretSource::File(path) => Some(path),
+                SecretSource::Env(_) => None,
+            });
+        for file in named.flatten().chain(secrets) {
             if !files.contains(file) {
                 files.push(file.clone());
             }
         }
         files
+    }
+
+    /// Everything that says where a secret is kept.
+    pub(crate) fn secret_sources(&self) -> Vec<&SecretSource> {
+        Vec::new()
+    }
+
+    fn secret_sources_mut(&mut self) -> Vec<&mut SecretSource> {
+        Vec::new()
     }
 
     /// Whether backends are verified against the system's roots, because no
@@ -108,6 +126,11 @@ impl Config {
         }) = &mut printed.log.access
         {
             *path = as_written(path, base);
+        }
+        for source in printed.secret_sources_mut() {
+            if let SecretSource::File(path) = source {
+                *path = as_written(path, base);
+            }
         }
         serde_yaml::to_string(&printed)
             .expect("text, numbers and flags in sections and lists can always be written")

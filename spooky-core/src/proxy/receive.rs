@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Owner, Proxy};
-use crate::downstream::{Cancels, Connection, EarlyPriorities, Permit, Phase};
+use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, destination_id, is_long};
@@ -142,7 +142,7 @@ impl Proxy {
         };
         let quic = quic.ok()?;
         let timer = self.timers.create(Owner::Drain, now);
-        let session = Session::new(
+        let mut session = Session::new(
             quic,
             SocketId::LISTENER,
             to,
@@ -150,6 +150,9 @@ impl Proxy {
             self.setup.config().quic.idle_timeout,
             now,
         );
+        if original.is_none() {
+            session.budget = Budget::unvalidated(from);
+        }
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
             deadline: now + limits::HANDSHAKE_TIMEOUT,
