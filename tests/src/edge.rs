@@ -140,19 +140,12 @@ impl Edge {
     pub fn give(&mut self, worker: usize, from: SocketAddr, bytes: &[u8]) -> Vec<Reply> {
         let (mut bytes, now) = (bytes.to_vec(), Instant::now());
         let mut misrouted = Vec::new();
-        let len = bytes.len();
-        let datagram = |data, handed_over| Datagram {
-            socket: SocketId::LISTENER,
-            from,
-            to: listener(),
-            stride: len.max(1),
-            handed_over,
-            data,
-        };
-        self.workers[worker].handle_datagram(datagram(&mut bytes, false), &mut misrouted, now);
+        let first = datagram(&mut bytes, from, false);
+        self.workers[worker].handle_datagram(first, &mut misrouted, now);
         for hand in misrouted.drain(..) {
             let mut again = Vec::new();
-            self.workers[hand.worker].handle_datagram(datagram(&mut bytes, true), &mut again, now);
+            let handed = datagram(&mut bytes, from, true);
+            self.workers[hand.worker].handle_datagram(handed, &mut again, now);
             assert!(again.is_empty(), "what was handed over is not handed on");
         }
         self.run()
@@ -242,6 +235,17 @@ impl Io for Wires {
     }
 
     fn event(&mut self, _: Event) {}
+}
+
+fn datagram(data: &mut [u8], from: SocketAddr, handed_over: bool) -> Datagram<'_> {
+    Datagram {
+        socket: SocketId::LISTENER,
+        from,
+        to: listener(),
+        stride: data.len().max(1),
+        handed_over,
+        data,
+    }
 }
 
 fn listener() -> SocketAddr {

@@ -142,8 +142,9 @@ fn an_altered_token_of_ours_is_refused_and_one_of_others_is_none() {
     let mut ours = edge.client(1000);
     let bytes = with_token(&mut ours, &[7; 80]);
     // The client's first id is none of ours: what it brings may be of another server.
-    assert!(!edge.give(0, ours.address, &bytes).is_empty());
+    edge.give(0, ours.address, &bytes);
     assert_eq!(edge.counters().tokens_foreign, 1);
+    assert_eq!(edge.counters().retries_sent, 0);
     assert_eq!(edge.counters().connections_accepted, 1);
 
     let mut edge = Edge::new(ALWAYS, 1);
@@ -175,7 +176,10 @@ fn auto_begins_at_its_threshold_and_ends_below_it() {
         replies.into_iter().for_each(|reply| client.receive(reply));
     }
     let counters = edge.counters();
-    assert_eq!((counters.connections_accepted, counters.retries_sent), (3, 2));
+    assert_eq!(
+        (counters.connections_accepted, counters.retries_sent),
+        (3, 2)
+    );
     // They are as welcome as the others.
     edge.settle(1, &mut clients[3]);
     assert!(clients[3].quic.is_established());
@@ -271,7 +275,7 @@ fn resets_shrink_stop_and_answer_no_long_header() {
         packet.truncate(len);
         rounds += 1;
     }
-    assert_eq!((rounds, packet.len()), (1 + 42 - 20, 21));
+    assert_eq!((rounds, packet.len()), (1 + 42 - 21, 21));
     let sent = edge.counters().stateless_resets_sent;
     // 0-RTT, Handshake and the rest of version 1, small and large.
     for first in [0xd0, 0xe0, 0xf0] {
@@ -323,12 +327,18 @@ fn replies_without_a_connection_have_a_rate() {
         let mut sent = 0;
         for _ in 0..flood {
             for reply in edge.give(0, at, bytes) {
-                assert!(reply.bytes.len() < bytes.len(), "never more than it answers");
+                assert!(
+                    reply.bytes.len() < bytes.len(),
+                    "never more than it answers"
+                );
                 sent += 1;
             }
         }
         let most = rate + (began.elapsed().as_secs_f64() * rate as f64) as usize + 1;
-        assert!(sent >= rate && sent <= most, "{sent} of {flood}, {most} at most");
+        assert!(
+            sent >= rate && sent <= most,
+            "{sent} of {flood}, {most} at most"
+        );
         let counters = edge.counters();
         let suppressed = counters.stateless_resets_suppressed
             + counters.version_negotiations_suppressed
@@ -337,7 +347,10 @@ fn replies_without_a_connection_have_a_rate() {
     }
     let counters = edge.counters();
     assert!(counters.version_negotiations_sent > 0 && counters.stateless_resets_sent > 0);
-    assert_eq!(counters.tokens_forged, 3 * u64::from(limits::REFUSALS_PER_SECOND));
+    assert_eq!(
+        counters.tokens_forged,
+        3 * u64::from(limits::REFUSALS_PER_SECOND)
+    );
     assert_eq!(counters.stateless_dropped, 0);
 }
 
@@ -364,11 +377,12 @@ fn small_initials_are_ignored_and_so_is_an_unknown_version_in_a_small_datagram()
 
 /// What a client sends after it was asked to show its address.
 fn after_retry(edge: &mut Edge, client: &mut Client) -> Vec<Vec<u8>> {
+    let before = edge.counters().connections_accepted;
     for bytes in client.datagrams() {
         let replies = edge.give(0, client.address, &bytes);
         replies.into_iter().for_each(|reply| client.receive(reply));
     }
-    assert_eq!(edge.counters().connections_accepted, 0);
+    assert_eq!(edge.counters().connections_accepted, before);
     client.datagrams()
 }
 
@@ -395,6 +409,9 @@ fn assert_refused(client: &mut Client, replies: Vec<Reply>, to: SocketAddr) {
     assert_eq!(reply.to, to);
     assert!(reply.bytes.len() < 100, "{}", reply.bytes.len());
     let to = client.address;
-    client.receive(Reply { to, ..reply.clone() });
+    client.receive(Reply {
+        to,
+        ..reply.clone()
+    });
     assert_eq!(client.close_code(), Some(INVALID_TOKEN));
 }

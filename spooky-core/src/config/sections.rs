@@ -86,12 +86,9 @@ fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
             scalar::duration(node, &bounds::QUIC_IDLE)
         }),
         retry: decoder.value(&view, "retry", default.retry, scalar::retry),
-        retry_threshold: decoder.value(
-            &view,
-            "retry_threshold",
-            default.retry_threshold,
-            |node| scalar::number(node, &bounds::RETRY_THRESHOLD),
-        ),
+        retry_threshold: decoder.value(&view, "retry_threshold", default.retry_threshold, |node| {
+            scalar::number(node, &bounds::RETRY_THRESHOLD)
+        }),
         max_streams: decoder.value(&view, "max_streams", default.max_streams, |node| {
             scalar::number(node, &bounds::STREAMS)
         }),

@@ -21,7 +21,10 @@ const FRAME: usize = 4;
 /// A CONNECTION_CLOSE with `code` to the client whose first datagram came from `scid` to
 /// `dcid`.
 pub(super) fn close(scid: &[u8], dcid: &[u8], code: u8) -> Option<Vec<u8>> {
-    let (scid_len, dcid_len) = (u8::try_from(scid.len()).ok()?, u8::try_from(dcid.len()).ok()?);
+    let (scid_len, dcid_len) = (
+        u8::try_from(scid.len()).ok()?,
+        u8::try_from(dcid.len()).ok()?,
+    );
     // Codes from 64 on take two bytes (RFC 9000 section 16), and a server has no need.
     debug_assert!(code < 64);
     let keys = Keys::new(dcid);
@@ -118,17 +121,17 @@ mod tests {
     fn a_client_takes_it_for_its_servers_close() {
         let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).expect("a configuration");
-        config
-            .set_application_protos(&[b"h3"])
-            .expect("a protocol");
+        config.set_application_protos(&[b"h3"]).expect("a protocol");
         let scid = quiche::ConnectionId::from_ref(&[9; 16]);
-        let mut client =
-            quiche::connect(None, &scid, at(1), at(2), &mut config).expect("a client");
+        let mut client = quiche::connect(None, &scid, at(1), at(2), &mut config).expect("a client");
         let mut hello = [0; 1500];
         let (len, _) = client.send(&mut hello).expect("a ClientHello");
         let header = quiche::Header::from_slice(&mut hello[..len], 16).expect("a header");
         let mut close = close(&header.scid, &header.dcid, 0x0b).expect("it fits");
-        let info = quiche::RecvInfo { from: at(2), to: at(1) };
+        let info = quiche::RecvInfo {
+            from: at(2),
+            to: at(1),
+        };
         client.recv(&mut close, info).expect("it opens");
         let error = client.peer_error().expect("it was closed");
         assert_eq!((error.is_app, error.error_code), (false, 0x0b));

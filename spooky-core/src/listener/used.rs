@@ -108,9 +108,7 @@ mod tests {
         let used = UsedTokens::default();
         // As many as come in a table's time, wherever in it they come.
         let step = limits::USED_TOKEN_MEMORY / 1000;
-        let all: Vec<(Cid, Duration)> = (0..5000)
-            .map(|n| (rng.random(), NOW + step * n))
-            .collect();
+        let all: Vec<(Cid, Duration)> = (0..5000).map(|n| (rng.random(), NOW + step * n)).collect();
         for (n, (id, at)) in all.iter().enumerate() {
             assert!(used.take(id, *at), "the first time");
             assert!(!used.take(id, *at), "at once again");
