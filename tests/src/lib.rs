@@ -66,4 +66,5 @@ pub mod edge;
 pub mod raw;
 pub mod rig;
 pub mod sim;
+pub mod stranger;
 pub mod tls;

@@ -339,13 +339,11 @@ fn replies_without_a_connection_have_a_rate() {
             sent >= rate && sent <= most,
             "{sent} of {flood}, {most} at most"
         );
-        let counters = edge.counters();
-        let suppressed = counters.stateless_resets_suppressed
-            + counters.version_negotiations_suppressed
-            + counters.token_refusals_suppressed;
-        assert!(suppressed > 0);
     }
     let counters = edge.counters();
+    assert!(counters.stateless_resets_suppressed > 0);
+    assert!(counters.version_negotiations_suppressed > 0);
+    assert!(counters.token_refusals_suppressed > 0);
     assert!(counters.version_negotiations_sent > 0 && counters.stateless_resets_sent > 0);
     assert_eq!(
         counters.tokens_forged,

@@ -4,11 +4,13 @@ mod admission;
 mod budget;
 mod cancels;
 mod early;
+mod pace;
+mod places;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use admission::{Admission, Permit};
+pub(crate) use admission::{Admission, Answer, Permit, Refusal};
 pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 

@@ -1,8 +1,7 @@
 //! Stage 1: which connection does a datagram belong to, or does it start one?
 
 mod ids;
-mod initial;
-mod quota;
+mod refusal;
 mod retired;
 pub(crate) mod stateless;
 mod tokens;
@@ -13,9 +12,8 @@ use std::collections::HashMap;
 use rustc_hash::FxHashMap;
 
 pub(crate) use ids::{Cid, Ids, Origin};
-pub(crate) use quota::Quota;
-pub(crate) use stateless::{ResetTokens, Stateless};
-pub(crate) use tokens::{Refusal, Tokens};
+pub(crate) use stateless::ResetTokens;
+pub(crate) use tokens::{BadToken, Tokens};
 pub(crate) use used::UsedTokens;
 
 use retired::RetiredIds;

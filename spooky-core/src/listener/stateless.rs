@@ -9,7 +9,7 @@ use rand::Rng;
 use ring::hmac;
 
 use super::ids::{Cid, Origin};
-use super::initial;
+use super::refusal;
 
 /// A reply that belongs to no connection.
 #[derive(Debug)]
@@ -34,10 +34,16 @@ pub(crate) fn retry(header: &quiche::Header<'_>, retry_id: &Cid, token: &[u8]) -
     written(|out| quiche::retry(scid, dcid, &retry_id, token, version, out))
 }
 
-/// An Initial packet in answer to `header` that closes what has not begun, with a code of
-/// RFC 9000 section 20.1.
-pub(crate) fn refusal(header: &quiche::Header<'_>, code: u8) -> Option<Vec<u8>> {
-    initial::close(&header.scid, &header.dcid, code)
+/// Why a connection does not begin, in codes of RFC 9000 section 20.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    ConnectionRefused = 0x02,
+    InvalidToken = 0x0b,
+}
+
+/// A refusal in answer to `header` (RFC 9000 section 5.2.2).
+pub(crate) fn refusal(header: &quiche::Header<'_>, code: Code) -> Option<Vec<u8>> {
+    refusal::close(header, code as u8)
 }
 
 fn written(write: impl FnOnce(&mut [u8]) -> quiche::Result<usize>) -> Option<Vec<u8>> {

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Tokens {
 
 /// Why a token is worth nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum BadToken {
     /// It is none of ours, or was altered, or came with another id than it was sent with.
     Forged,
     /// It was sent to another address.
@@ -89,17 +89,17 @@ impl Tokens {
         dcid: &[u8],
         client: SocketAddr,
         at: Duration,
-    ) -> Result<&'t [u8], Refusal> {
+    ) -> Result<&'t [u8], BadToken> {
         let sound = HEAD + SHORTEST_ID + MAC..=HEAD + quiche::MAX_CONN_ID_LEN + MAC;
         if !sound.contains(&token.len()) || token[0] != FORM {
-            return Err(Refusal::Forged);
+            return Err(BadToken::Forged);
         }
         let (body, mac) = token.split_at(token.len() - MAC);
         // `verify` takes the same time whatever it finds.
         let signed = Signed::new(body, dcid);
         let is_ours = |key: &hmac::Key| hmac::verify(key, signed.as_bytes(), mac).is_ok();
         if !self.keys.iter().any(is_ours) {
-            return Err(Refusal::Forged);
+            return Err(BadToken::Forged);
         }
         let (head, original) = body.split_at(HEAD);
         let (sent, whom) = head[1..].split_at(8);
@@ -107,7 +107,7 @@ impl Tokens {
         // information that allows the server to verify that the source IP address and
         // port in client packets remain constant."
         if whom != place(client) {
-            return Err(Refusal::Elsewhere);
+            return Err(BadToken::Elsewhere);
         }
         let sent = u64::from_be_bytes(sent.try_into().expect("eight bytes were split off"));
         let (sent, now) = (Duration::from_millis(sent), at);
@@ -115,7 +115,7 @@ impl Tokens {
         let late = now.saturating_sub(sent) > limits::RETRY_TOKEN_LIFE;
         let early = sent.saturating_sub(now) > limits::RETRY_TOKEN_SKEW;
         if late || early {
-            return Err(Refusal::Expired);
+            return Err(BadToken::Expired);
         }
         Ok(original)
     }
@@ -174,25 +174,25 @@ mod tests {
         let token = tokens.issue(&ORIGINAL, &RETRY_ID, client(1), AT);
         let open = |from, at| tokens.open(&token, &RETRY_ID, from, at);
         assert_eq!(open(client(1), AT), Ok(&ORIGINAL[..]));
-        assert_eq!(open(client(2), AT), Err(Refusal::Elsewhere));
+        assert_eq!(open(client(2), AT), Err(BadToken::Elsewhere));
         let other_host = SocketAddr::from(([192, 0, 2, 2], 1));
-        assert_eq!(open(other_host, AT), Err(Refusal::Elsewhere));
+        assert_eq!(open(other_host, AT), Err(BadToken::Elsewhere));
 
         let last = AT + limits::RETRY_TOKEN_LIFE;
         assert_eq!(open(client(1), last), Ok(&ORIGINAL[..]));
         let late = last + Duration::from_millis(1);
-        assert_eq!(open(client(1), late), Err(Refusal::Expired));
+        assert_eq!(open(client(1), late), Err(BadToken::Expired));
         let first = AT - limits::RETRY_TOKEN_SKEW;
         assert_eq!(open(client(1), first), Ok(&ORIGINAL[..]));
         let early = first - Duration::from_millis(1);
-        assert_eq!(open(client(1), early), Err(Refusal::Expired));
+        assert_eq!(open(client(1), early), Err(BadToken::Expired));
     }
 
     #[test]
     fn no_bit_of_a_token_or_its_id_may_change() {
         let tokens = Tokens::new(&[[1; 32]]);
         let token = tokens.issue(&ORIGINAL, &RETRY_ID, client(1), AT);
-        let refused = Err(Refusal::Forged);
+        let refused = Err(BadToken::Forged);
         for bit in 0..token.len() * 8 {
             let mut forged = token.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
@@ -230,7 +230,7 @@ mod tests {
         assert!(new.open(&token, &RETRY_ID, client(1), AT).is_ok());
         let token = new.issue(&ORIGINAL, &RETRY_ID, client(1), AT);
         let refused = old.open(&token, &RETRY_ID, client(1), AT);
-        assert_eq!(refused, Err(Refusal::Forged));
+        assert_eq!(refused, Err(BadToken::Forged));
     }
 
     fn client(port: u16) -> SocketAddr {

@@ -5,6 +5,7 @@
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
 //! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
+//! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
@@ -23,6 +24,7 @@ mod headless;
 mod places;
 mod priorities;
 mod receive;
+mod refuse;
 mod request;
 mod response;
 mod strangers;
@@ -41,7 +43,8 @@ use crate::assembly::Assembly;
 use crate::exchange::Exchange;
 use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
-use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Stateless, Tokens};
+use crate::listener::stateless::Stateless;
+use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Tokens};
 use crate::observe::{BackendSnapshot, Counters, Snapshot};
 use crate::session::Session;
 use crate::setup::Setup;
@@ -93,7 +96,6 @@ pub struct Proxy {
     ids: Ids,
     tokens: Tokens,
     reset_tokens: ResetTokens,
-    quotas: strangers::Quotas,
     server: QuicConfig,
     client: QuicConfig,
     routes: Routes,
@@ -182,7 +184,6 @@ impl Proxy {
             ids: Ids::new(&shared.secrets.keys("connection ids")),
             tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
             reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
-            quotas: strangers::Quotas::new(now),
             server: QuicConfig::new(
                 setup.server_config().expect(built),
                 setup.config().quic.max_streams,

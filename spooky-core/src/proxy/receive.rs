@@ -6,7 +6,6 @@ use std::time::Instant;
 use super::{Owner, Proxy};
 use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId};
-use crate::limits;
 use crate::listener::{Cid, ConnectionRef, destination_id, is_long};
 use crate::session::Session;
 
@@ -155,7 +154,7 @@ impl Proxy {
         }
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
-            deadline: now + limits::HANDSHAKE_TIMEOUT,
+            deadline: now + self.setup.config().limits.handshake_timeout,
         };
         let handle = self.downstreams.insert(Connection {
             session,

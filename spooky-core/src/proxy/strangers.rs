@@ -1,7 +1,7 @@
 //! Datagrams that belong to no connection: is the sender where it says it is, may it
 //! begin a connection, what is it told if not (RFC 9000 sections 6, 8.1 and 10.3).
 //!
-//! A reply costs no state. Each is smaller than its datagram, and all but Retry, which is
+//! A reply costs no state, and leaves none. Each is smaller than its datagram, and all but Retry, which is
 //! what a flood is met with, have a rate.
 
 use std::net::SocketAddr;
@@ -9,32 +9,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::Proxy;
 use crate::config::Retry;
+use crate::downstream::{Answer, Refusal};
 use crate::io::{SocketId, Transmit};
 use crate::limits;
-use crate::listener::{
-    Cid, ConnectionRef, Origin, Quota, Refusal, Stateless, Stranger, classify, stateless,
-};
-
-/// RFC 9000 section 20.1.
-const INVALID_TOKEN: u8 = 0x0b;
-
-/// How often the replies that have a rate may be sent.
-#[derive(Debug)]
-pub(super) struct Quotas {
-    negotiations: Quota,
-    refusals: Quota,
-    resets: Quota,
-}
-
-impl Quotas {
-    pub(super) fn new(now: Instant) -> Self {
-        Quotas {
-            negotiations: Quota::per_second(limits::VERSION_NEGOTIATIONS_PER_SECOND, now),
-            refusals: Quota::per_second(limits::REFUSALS_PER_SECOND, now),
-            resets: Quota::per_second(limits::RESETS_PER_SECOND, now),
-        }
-    }
-}
+use crate::listener::stateless::{self, Code, Stateless};
+use crate::listener::{BadToken, Cid, ConnectionRef, Origin, Stranger, classify};
 
 /// What a first datagram's token says of its sender.
 enum Sender {
@@ -45,7 +24,7 @@ enum Sender {
     /// It comes with an id of ours and without a token: late, for a handshake that is over.
     Straggler,
     /// Its token is worth nothing, and it takes no other.
-    Refused(Refusal),
+    Refused(BadToken),
 }
 
 impl Proxy {
@@ -61,8 +40,7 @@ impl Proxy {
             Stranger::Negotiate(header) => self.negotiate(&header, from, to, now),
             Stranger::Accept(header) => {
                 if self.drain.is_some() {
-                    self.counters.connections_refused += 1;
-                    return;
+                    return self.refuse(Refusal::Draining, &header, from, to, now);
                 }
                 let original = match self.sender(&header, from, now) {
                     Sender::Validated(original) => Some(original),
@@ -74,8 +52,8 @@ impl Proxy {
                         self.counters.datagrams_dropped += 1;
                         return;
                     }
-                    Sender::Refused(refusal) => {
-                        return self.refuse_token(&header, refusal, from, to, now);
+                    Sender::Refused(bad) => {
+                        return self.refuse_token(&header, bad, from, to, now);
                     }
                 };
                 self.begin_connection(&header, original, data, from, to, now);
@@ -92,22 +70,22 @@ impl Proxy {
         to: SocketAddr,
         now: Instant,
     ) {
-        let Some(permit) = self.shared.admission.admit() else {
-            self.counters.connections_refused += 1;
-            return;
+        let permit = match self.shared.admission.admit(from, now) {
+            Ok(permit) => permit,
+            Err(refusal) => return self.refuse(refusal, header, from, to, now),
         };
         if original.is_some() {
             // Only now: who found no place may try again with it.
             let used = <&Cid>::try_from(&*header.dcid)
                 .is_ok_and(|retry_id| !self.shared.used_tokens.take(retry_id, self.time(now)));
             if used {
-                return self.refuse_token(header, Refusal::Used, from, to, now);
+                return self.refuse_token(header, BadToken::Used, from, to, now);
             }
             self.counters.tokens_accepted += 1;
         }
         match self.accept(header, original.as_deref(), permit, from, to, now) {
             Some(handle) => self.deliver(ConnectionRef::Downstream(handle), data, from, to, now),
-            None => self.counters.connections_refused += 1,
+            None => self.refuse(Refusal::Broken, header, from, to, now),
         }
     }
 
@@ -128,11 +106,11 @@ impl Proxy {
             // RFC 9000 section 8.1.3: "If the token is invalid, then the server SHOULD
             // proceed as if the client did not have a validated address". So it is with
             // a NEW_TOKEN of somebody else.
-            Err(Refusal::Forged) if !knows_us => {
+            Err(BadToken::Forged) if !knows_us => {
                 self.counters.tokens_foreign += 1;
                 Sender::Unknown
             }
-            Err(refusal) => Sender::Refused(refusal),
+            Err(bad) => Sender::Refused(bad),
         }
     }
 
@@ -171,22 +149,22 @@ impl Proxy {
     fn refuse_token(
         &mut self,
         header: &quiche::Header<'_>,
-        refusal: Refusal,
+        bad: BadToken,
         from: SocketAddr,
         to: SocketAddr,
         now: Instant,
     ) {
         self.counters.datagrams_dropped += 1;
-        let counter = match refusal {
-            Refusal::Forged => &mut self.counters.tokens_forged,
-            Refusal::Elsewhere => &mut self.counters.tokens_elsewhere,
-            Refusal::Expired => &mut self.counters.tokens_expired,
-            Refusal::Used => &mut self.counters.tokens_used_again,
+        let counter = match bad {
+            BadToken::Forged => &mut self.counters.tokens_forged,
+            BadToken::Elsewhere => &mut self.counters.tokens_elsewhere,
+            BadToken::Expired => &mut self.counters.tokens_expired,
+            BadToken::Used => &mut self.counters.tokens_used_again,
         };
         *counter += 1;
-        if !self.quotas.refusals.take(now) {
+        if !self.shared.admission.answers(Answer::Refusal, now) {
             self.counters.token_refusals_suppressed += 1;
-        } else if let Some(bytes) = stateless::refusal(header, INVALID_TOKEN) {
+        } else if let Some(bytes) = stateless::refusal(header, Code::InvalidToken) {
             self.reply(bytes, from, to);
         }
     }
@@ -201,7 +179,7 @@ impl Proxy {
         self.counters.datagrams_dropped += 1;
         // RFC 9000 section 6.1: "A server MAY limit the number of Version Negotiation
         // packets it sends."
-        if !self.quotas.negotiations.take(now) {
+        if !self.shared.admission.answers(Answer::Versions, now) {
             self.counters.version_negotiations_suppressed += 1;
         } else if let Some(bytes) = stateless::negotiation(header) {
             self.counters.version_negotiations_sent += 1;
@@ -230,7 +208,7 @@ impl Proxy {
         };
         // RFC 9000 section 10.3.3: "an endpoint could limit the number of Stateless Resets
         // that it sends".
-        if self.quotas.resets.take(now) {
+        if self.shared.admission.answers(Answer::Reset, now) {
             self.counters.stateless_resets_sent += 1;
             self.reply(bytes, from, to);
         } else {
@@ -239,7 +217,7 @@ impl Proxy {
     }
 
     /// Sends what belongs to no connection back to where its cause came from.
-    fn reply(&mut self, bytes: Vec<u8>, client: SocketAddr, local: SocketAddr) {
+    pub(super) fn reply(&mut self, bytes: Vec<u8>, client: SocketAddr, local: SocketAddr) {
         if self.stateless.len() < limits::STATELESS {
             self.stateless.push_back(Stateless {
                 from: local,

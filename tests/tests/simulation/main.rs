@@ -6,6 +6,7 @@
 //! the rest.
 
 mod address_validation;
+mod admission;
 mod amplification;
 mod cancelled;
 mod crash;
