@@ -17,6 +17,7 @@
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
 
+mod certificates;
 mod check;
 mod drive;
 mod ending;
