@@ -142,6 +142,7 @@ impl Proxy {
         };
         conn.session.wants_drive = false;
         if conn.session.may_start_http() {
+            self.note_flight(handle, now);
             self.look_at_certificate(handle, now);
         }
         let Some(conn) = self.downstreams.get(handle) else {

@@ -117,6 +117,8 @@ struct Run<'a> {
     backend_addresses: Vec<SocketAddr>,
     /// Addresses that NATs gave, a client.
     rebound: BTreeMap<u32, u16>,
+    /// Ports that somebody who repeats has used.
+    replays: u16,
     most_live: i64,
 }
 
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             balancer,
             backend_addresses,
             rebound: BTreeMap::new(),
+            replays: 30_000,
             most_live: 0,
         }
     }
@@ -279,6 +282,7 @@ impl<'a> Run<'a> {
             FaultKind::Heal => self.wires.network.cut_off.clear(),
             FaultKind::Rebind { client } => self.rebind(client),
             FaultKind::Migrate { client } => self.client(client, Client::migrate),
+            FaultKind::Replay { client } => self.replay(client),
             FaultKind::Unreachable { backend } => {
                 if let Some(&to) = self.backend_addresses.get(backend as usize) {
                     self.balancer(|balancer, cx| balancer.unreachable_everywhere(cx, to));
@@ -295,6 +299,17 @@ impl<'a> Run<'a> {
             FaultKind::Drain { within } => {
                 self.balancer(|balancer, cx| balancer.drain(cx, within));
             }
+        }
+    }
+
+    fn replay(&mut self, client: u32) {
+        let Some(node) = self.clients.get(client as usize) else {
+            return;
+        };
+        self.replays += 1;
+        let from = address(198, 51, client + 1, self.replays);
+        for (to, bytes) in node.first_flight().to_vec() {
+            self.wires.transmit(Party::Nobody, from, to, bytes);
         }
     }
 
