@@ -285,8 +285,9 @@ impl Ledger {
         let key = Ledger::parse(head.path());
         let key = key.unwrap_or_else(|| panic!("a record of no request of ours: {record:?}"));
         let entry = &mut self.entries[key];
-        if record.reason == Some(Reason::HandshakeIncomplete) {
-            // Somebody's who repeats it, as a rule: the client's own has another record.
+        let repeated = super::run::is_repeater(record.client);
+        if repeated || record.reason == Some(Reason::HandshakeIncomplete) {
+            // The client's own has another record, as a rule.
             entry.unproven += 1;
             return;
         }

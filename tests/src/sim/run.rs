@@ -5,7 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
             return;
         };
         self.replays += 1;
-        let from = address(198, 51, client + 1, self.replays);
+        let from = address(REPEATER[0], REPEATER[1], client + 1, self.replays);
         for (to, bytes) in node.first_flight().to_vec() {
             self.wires.transmit(Party::Nobody, from, to, bytes);
         }
@@ -391,6 +391,13 @@ impl<'a> Run<'a> {
         let wires = &mut *self.wires;
         f(&mut self.balancer, &mut Cx { who, wires });
     }
+}
+
+/// Where those are who send again what they see.
+const REPEATER: [u8; 2] = [198, 51];
+
+pub(crate) fn is_repeater(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V4(ip) if ip.octets().starts_with(&REPEATER))
 }
 
 /// An IPv4 address of number `n` in a network of two bytes.
