@@ -67,11 +67,19 @@ impl Setup {
     }
 
     pub(crate) fn server_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::server_config(&self.identity, &self.config.quic)
+        tls::server_config(&self.identity, &self.config.quic).map(|quic| self.log_keys(quic))
     }
 
     pub(crate) fn client_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::client_config(&self.trust, &self.config.upstream.quic)
+        tls::client_config(&self.trust, &self.config.upstream.quic).map(|quic| self.log_keys(quic))
+    }
+
+    /// Has connections tell their secrets, if the configuration wants them.
+    fn log_keys(&self, mut quic: quiche::Config) -> quiche::Config {
+        if self.config.log.tls_keys.is_some() {
+            quic.log_keys();
+        }
+        quic
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Timeouts,
-    XForwarded,
+    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Sample,
+    Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -15,6 +15,11 @@ pub(super) const WEIGHT: u32 = 100;
 pub(super) const SOCKET_BUFFER: u64 = 4 << 20;
 /// WebSocket passes to backends that offer it.
 pub(super) const WEBSOCKET: bool = true;
+/// One connection of a thousand is traced.
+pub(super) const QLOG_SAMPLE: Sample = match Sample::from_per_million(1000) {
+    Some(sample) => sample,
+    None => unreachable!(),
+};
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -103,6 +108,8 @@ impl Default for Log {
         Log {
             level: log::LevelFilter::Info,
             access: None,
+            qlog: None,
+            tls_keys: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::downstream::{Cancels, Connection, EarlyPriorities, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
+use crate::observe::Peer;
 use crate::session::Session;
 
 impl Proxy {
@@ -153,7 +154,8 @@ impl Proxy {
             .quic
             .set_stateless_reset_token(Some(self.rng.random()));
         let scid = quiche::ConnectionId::from_ref(&id);
-        let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
+        let mut quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
+        self.attach_tap(&mut quic, Peer::Client, now);
         let timer = self.timers.create(Owner::Drain, now);
         let session = Session::new(
             quic,
