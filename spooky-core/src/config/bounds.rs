@@ -46,6 +46,16 @@ pub(super) const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 /// Requests that wait for a place.
 pub(super) const PENDING: RangeInclusive<u32> = 0..=1_000_000;
 
+/// Clients' connections. Ten million take some 370 GB.
+pub(super) const CLIENTS: RangeInclusive<u32> = 1..=10_000_000;
+/// Connections of one address, or no bound.
+pub(super) const CLIENTS_PER_IP: RangeInclusive<u32> = 0..=10_000_000;
+/// Connections that begin within a second, or no bound. A process makes a few thousand
+/// a second with each of its processors.
+pub(super) const NEW_CONNECTIONS: RangeInclusive<u32> = 0..=1_000_000;
+/// Requests on a client's connection, or no bound.
+pub(super) const REQUESTS_PER_CONNECTION: RangeInclusive<u32> = 0..=1_000_000_000;
+
 /// A duration that has to pass before something happens. More than a day is a
 /// slip of the pen.
 pub(super) const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

@@ -93,6 +93,12 @@ impl Default for Forwarding {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            connections: 100_000,
+            connections_per_ip: 0,
+            new_connections_per_second: 0,
+            new_connections_per_ip_per_second: 0,
+            requests_per_connection: 0,
+            handshake_timeout: Duration::from_secs(10),
             request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10,
             headers: 100,

@@ -239,6 +239,21 @@ pub enum XForwarded {
 /// Bounds an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
+    /// Connections of clients, in the whole process; 1 to 10 000 000.
+    pub connections: u32,
+    /// The same for one IPv4 address or one /64 of IPv6; zero is none.
+    pub connections_per_ip: u32,
+    /// Connections of clients that begin within a second, in the whole process, up to
+    /// 1 000 000; a second's worth may come at once. Zero is none.
+    pub new_connections_per_second: u32,
+    /// The same for one IPv4 address or one /64 of IPv6.
+    pub new_connections_per_ip_per_second: u32,
+    /// Requests on a client's connection, after which it is asked to make another
+    /// (GOAWAY), up to 1 000 000 000; zero is none.
+    pub requests_per_connection: u32,
+    /// From a client's first datagram to the end of the handshake.
+    #[serde(serialize_with = "super::units::serialize_duration")]
+    pub handshake_timeout: Duration,
     /// From the first byte of a request's stream to the last of its head.
     #[serde(serialize_with = "super::units::serialize_duration")]
     pub request_header_timeout: Duration,

@@ -135,20 +135,19 @@ pub(super) static FORWARDING: Section = Section {
 pub(super) static LIMITS: Section = Section {
     name: "limits",
     accepted: &[
-        "request_header_timeout",
-        "header_bytes",
-        "headers",
-        "body_bytes",
-        "resets_per_connection",
-    ],
-    promised: &[
         "connections",
         "connections_per_ip",
         "new_connections_per_second",
         "new_connections_per_ip_per_second",
         "requests_per_connection",
         "handshake_timeout",
+        "request_header_timeout",
+        "header_bytes",
+        "headers",
+        "body_bytes",
+        "resets_per_connection",
     ],
+    promised: &[],
 };
 
 pub(super) static LOG: Section = Section {

@@ -254,7 +254,41 @@ fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
     let default = Limits::default();
     let wait = |node: &_| scalar::duration(node, &bounds::WAIT);
+    let per_second = |node: &_| scalar::number(node, &bounds::NEW_CONNECTIONS);
     Limits {
+        connections: decoder.value(&view, "connections", default.connections, |node| {
+            scalar::number(node, &bounds::CLIENTS)
+        }),
+        connections_per_ip: decoder.value(
+            &view,
+            "connections_per_ip",
+            default.connections_per_ip,
+            |node| scalar::number(node, &bounds::CLIENTS_PER_IP),
+        ),
+        new_connections_per_second: decoder.value(
+            &view,
+            "new_connections_per_second",
+            default.new_connections_per_second,
+            per_second,
+        ),
+        new_connections_per_ip_per_second: decoder.value(
+            &view,
+            "new_connections_per_ip_per_second",
+            default.new_connections_per_ip_per_second,
+            per_second,
+        ),
+        requests_per_connection: decoder.value(
+            &view,
+            "requests_per_connection",
+            default.requests_per_connection,
+            |node| scalar::number(node, &bounds::REQUESTS_PER_CONNECTION),
+        ),
+        handshake_timeout: decoder.value(
+            &view,
+            "handshake_timeout",
+            default.handshake_timeout,
+            wait,
+        ),
         request_header_timeout: decoder.value(
             &view,
             "request_header_timeout",

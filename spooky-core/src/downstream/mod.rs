@@ -1,13 +1,17 @@
 //! Stage 2: a client's connection.
 
 mod admission;
+mod budget;
 mod cancels;
 mod early;
+mod pace;
+mod places;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use admission::{Admission, Permit};
+pub(crate) use admission::{Admission, Permit, Refusal};
+pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;

@@ -451,12 +451,12 @@ mod tests {
 
     fn pieces(tap: &Tap) -> Vec<(String, u64, String)> {
         let events = std::iter::from_fn(|| tap.poll());
-        let piece = |event| match event {
-            Event::Qlog(piece) => {
-                let records = String::from_utf8(piece.records).expect("text");
-                (piece.trace.connection.clone(), piece.offset, records)
-            }
-            other => panic!("{other:?}"),
+        let piece = |event| {
+            let Event::Qlog(piece) = event else {
+                panic!("not of a trace");
+            };
+            let records = String::from_utf8(piece.records).expect("text");
+            (piece.trace.connection.clone(), piece.offset, records)
         };
         events.map(piece).collect()
     }

@@ -43,8 +43,9 @@ impl Proxy {
         stream: u64,
         now: Instant,
     ) -> Option<(Handle, bool)> {
+        let most = self.most_streams();
         let conn = self.downstreams.get_mut(downstream)?;
-        let refused = conn.goaway.is_some_and(|id| stream >= id);
+        let refused = stream >= conn.goaway.unwrap_or(most).min(most);
         conn.next_stream = conn.next_stream.max(stream + 4);
         let ended = conn.session.is_read(stream);
         let client = conn.client;
@@ -60,6 +61,18 @@ impl Proxy {
         conn.session.exchanges.insert(stream, id);
         self.counters.requests += 1;
         Some((id, refused))
+    }
+
+    /// The first stream that is beyond `limits.requests_per_connection`.
+    ///
+    /// By its number, and not by a count: which requests are refused must not depend on
+    /// the order in which they come, as a GOAWAY says from which on they are.
+    pub(super) fn most_streams(&self) -> u64 {
+        match self.setup.config().limits.requests_per_connection {
+            0 => u64::MAX,
+            // RFC 9000 section 2.1: a client's bidirectional streams are 0, 4, 8 …
+            most => 4 * u64::from(most),
+        }
     }
 
     pub(super) fn head_bounds(&self) -> Bounds {
@@ -82,6 +95,9 @@ impl Proxy {
             Err(Refused { glimpse, .. }) => exchange.refused = Some(glimpse),
         }
         exchange.reason = Some(Reason::Draining);
+        if self.drain.is_none() {
+            exchange.detail = Some("after the connection's last request".into());
+        }
         self.reset_client(id, code::REQUEST_REJECTED, now);
     }
 

@@ -104,7 +104,6 @@ fn explain(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
 
     use super::super::tests::Scratch;
     use super::*;
@@ -168,7 +167,7 @@ mod tests {
         assert!(KeyFile::open(&path).is_err());
     }
 
-    fn refused(path: &PathBuf, reason: &str) {
+    fn refused(path: &Path, reason: &str) {
         let wanted = format!("{}: {reason}", path.display());
         assert_eq!(KeyFile::open(path).err().as_ref(), Some(&wanted));
         assert_eq!(KeyFile::inspect(path).err(), Some(wanted));
