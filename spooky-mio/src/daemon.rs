@@ -13,7 +13,7 @@ use spooky_os::{Control, Report};
 use crate::access_log::AccessLog;
 use crate::server::Server;
 use crate::signals::{Caught, Wish};
-use crate::traces::{self, Traces};
+use crate::traces::Traces;
 
 /// How often the daemon looks whether access log lines were lost.
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,9 +56,6 @@ fn serve(setup: Setup) -> Result<(), String> {
         }
         None => None,
     };
-    for warning in traces::warnings(setup.config()) {
-        log::warn!("{}: {}", warning.path, warning.message);
-    }
     let traces = Traces::open(&setup.config().log)?.map(Arc::new);
     let mut server = start(setup, access_log.clone(), traces.clone())?;
     let cut_short = Arc::new(AtomicBool::new(false));

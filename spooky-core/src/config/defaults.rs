@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Sample,
-    Timeouts, XForwarded,
+    BackendTls, ClientAuth, ClientAuthMode, Connections, Forwarding, LbType, Limits, LoadBalancing,
+    Log, Quic, Sample, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -22,6 +22,16 @@ pub(super) const QLOG_SAMPLE: Sample = match Sample::from_per_million(1000) {
 };
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Default for ClientAuth {
+    /// Nobody is asked.
+    fn default() -> Self {
+        ClientAuth {
+            mode: ClientAuthMode::None,
+            ca: None,
+        }
+    }
+}
 
 impl Default for Quic {
     fn default() -> Self {
@@ -86,6 +96,7 @@ impl Default for Forwarding {
             forwarded: false,
             via: Some("spooky".to_owned()),
             proxy_status: true,
+            client_cert: false,
         }
     }
 }

@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use spooky_core::config::{Config, Diagnostic, Log, Sample};
-use spooky_core::limits;
+use spooky_core::config::{Config, Diagnostic, Log};
 use spooky_core::observe::{KeyLines, QlogPiece};
 
 use folder::Folder;
@@ -133,30 +132,6 @@ impl Traces {
     }
 }
 
-/// What an operator must know who has secrets or traces written, each at its key.
-pub fn warnings(config: &Config) -> Vec<Diagnostic> {
-    let mut warnings = Vec::new();
-    if let Some(path) = &config.log.tls_keys {
-        let text = format!(
-            "secrets of every connection are written: whoever has {} and a capture of the \
-             network reads all that clients and backends say. Turn this off when you are \
-             done, and delete the file",
-            path.display()
-        );
-        warnings.push(config.diagnostic("log.tls_keys", text));
-    }
-    if let Some(qlog) = &config.log.qlog {
-        let text = format!(
-            "traces are written: of {} connections, into {}, {} MiB at most",
-            share(qlog.sample),
-            qlog.dir.display(),
-            limits::QLOG_FOLDER_BYTES >> 20,
-        );
-        warnings.push(config.diagnostic("log.qlog", text));
-    }
-    warnings
-}
-
 /// What the files and folders would be refused for, without making any: for a check.
 pub fn objections(config: &Config) -> Vec<Diagnostic> {
     let mut objections = Vec::new();
@@ -167,13 +142,6 @@ pub fn objections(config: &Config) -> Vec<Diagnostic> {
         objections.push(config.diagnostic("log.qlog.dir", error));
     }
     objections
-}
-
-fn share(sample: Sample) -> String {
-    match sample.per_million() {
-        Sample::ALL => "all".to_owned(),
-        count => format!("{count} of a million"),
-    }
 }
 
 struct Writer {
@@ -254,26 +222,6 @@ backends: [{ id: web1, address: 192.168.1.10:443 }]
     fn nothing_is_opened_or_said_for_logs_that_are_off() {
         let config = config("");
         assert!(Traces::open(&config.log).expect("fine").is_none());
-        assert_eq!(warnings(&config).len() + objections(&config).len(), 0);
-    }
-
-    #[test]
-    fn what_is_on_is_told_at_its_key() {
-        let scratch = Scratch::new("warnings");
-        let dir = scratch.0.display();
-        let config = config(&format!(
-            "log:\n  tls_keys: {dir}/keys.log\n  qlog: {{ dir: {dir} }}\n"
-        ));
-        let told: Vec<String> = warnings(&config).iter().map(ToString::to_string).collect();
-        let start = "spooky.yaml:5:13: log.tls_keys: secrets of every connection are written: ";
-        assert!(told[0].starts_with(start), "{}", told[0]);
-        assert_eq!(
-            told[1],
-            format!(
-                "spooky.yaml:6:3: log.qlog: traces are written: of 1000 of a million \
-                 connections, into {dir}, 1024 MiB at most"
-            )
-        );
         assert_eq!(objections(&config), []);
     }
 
