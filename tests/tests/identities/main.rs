@@ -1,6 +1,7 @@
 //! Who Spooky is to a client, and who the client has to be.
 
 mod door;
+mod resuming;
 
 use door::{Door, Visit, Visitor};
 use spooky_mio::demo::identity::{Authority, Identity};
@@ -8,6 +9,7 @@ use spooky_mio::demo::identity::{Authority, Identity};
 /// Alerts of RFC 8446 section 6.2.
 const UNKNOWN_CA: u64 = 48;
 const CERTIFICATE_REQUIRED: u64 = 116;
+const CERTIFICATE_EXPIRED: u64 = 45;
 
 const LIST: &str = "{ cert: a.pem, key: a.key, certificates: \
                     [{ cert: b.pem, key: b.key }, { cert: c.pem, key: c.key }] }";
