@@ -148,6 +148,33 @@ fn a_session_does_not_outlive_the_certificate_it_began_with() {
     }
 }
 
+/// Not even for what is sent before the handshake is complete.
+#[test]
+fn early_requests_do_not_outlive_the_certificate_either() {
+    let hour = Duration::from_secs(3600);
+    let client = until(SystemTime::now() + hour);
+    let root = Identity {
+        cert: client.cert.clone(),
+        key: String::new(),
+    };
+    let again = returning(Some(&client), root);
+    let require = auth("require");
+    let ticket = again.ticket((&require, ""));
+    let files = [("a", &again.server), ("clients", &again.clients)];
+    for (age, requests) in [(hour / 2, 1), (2 * hour, 0)] {
+        let wall = SystemTime::now() + age;
+        let mut door = Door::with(&require, "", &files, wall);
+        let mut visit = door.approach(&again.visitor(Some(&ticket)));
+        let said = visit.says_early();
+        door.hear(&visit, said);
+        door.answer(&mut visit);
+        door.settle(&mut visit);
+        assert_eq!(door.requests(), requests, "{age:?}");
+        let alert = (requests == 0).then_some(CERTIFICATE_EXPIRED);
+        assert_eq!(visit.alert(), alert, "{age:?}");
+    }
+}
+
 /// A certificate that is its own root, and how long it is good.
 fn until(end: SystemTime) -> Identity {
     let seconds = end
