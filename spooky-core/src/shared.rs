@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::{EarlyData, Instance};
 use crate::downstream::{Admission, Flights};
+use crate::listener::UsedTokens;
 use crate::secrets::Secrets;
 use crate::setup::Setup;
 use crate::tls::Tickets;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub(crate) flights: Flights,
     /// Clients' connections, also half-open ones.
     pub(crate) admission: Arc<Admission>,
+    /// Retry tokens that connections began with.
+    pub(crate) used_tokens: UsedTokens,
     /// In the order of the configuration.
     pub(crate) backends: Vec<Load>,
 }
@@ -84,6 +87,7 @@ impl Shared {
             tickets: Arc::new(tickets),
             flights: Flights::new(forwards),
             admission: Arc::new(Admission::new(&setup.config().limits)),
+            used_tokens: UsedTokens::default(),
             backends,
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::model::{
     BackendTls, ClientAuth, ClientAuthMode, Connections, EarlyData, Forwarding, LbType, Limits,
-    LoadBalancing, Log, Quic, Timeouts, XForwarded,
+    LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -38,6 +38,8 @@ impl Default for Quic {
     fn default() -> Self {
         Quic {
             idle_timeout: Duration::from_secs(30),
+            retry: Retry::Auto,
+            retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 64 << 20,

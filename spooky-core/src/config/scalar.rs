@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::bounds;
 use super::model::{
-    AccessFormat, ClientAuthMode, EarlyData, Instance, LbType, LogTarget, Workers, XForwarded,
+    AccessFormat, ClientAuthMode, EarlyData, Instance, LbType, LogTarget, Retry, Workers,
+    XForwarded,
 };
 use super::network::Network;
 use super::node::{Node, Value};
@@ -278,6 +279,15 @@ pub(super) fn level(node: &Node) -> Parsed<log::LevelFilter> {
         ("trace", Trace),
     ];
     choice(node, &levels, &[])
+}
+
+pub(super) fn retry(node: &Node) -> Parsed<Retry> {
+    let words = [
+        ("auto", Retry::Auto),
+        ("always", Retry::Always),
+        ("never", Retry::Never),
+    ];
+    choice(node, &words, &[])
 }
 
 pub(super) fn policy(node: &Node) -> Parsed<LbType> {
