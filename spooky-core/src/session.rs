@@ -13,6 +13,7 @@ use crate::acks::Acks;
 use crate::assembly::Assembly;
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
+use crate::held::{Breach, Held};
 use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
@@ -86,6 +87,10 @@ pub(crate) struct Session {
     /// had, so that a flood of connections would hold memory long after it is over.
     quic: Box<quiche::Connection>,
     h3: Option<h3::Connection>,
+    /// What quiche keeps of the peer's frames.
+    held: Held,
+    /// The rule of QUIC that the peer broke and quiche let pass.
+    breach: Option<Breach>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
     /// Exchanges that may have bytes to move into this connection.
@@ -153,6 +158,8 @@ impl Session {
             liveness: Liveness::new(idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
+            held: Held::new(),
+            breach: None,
             exchanges: FxHashMap::default(),
             ready: Turns::default(),
             heads: Heads::default(),
@@ -186,7 +193,7 @@ impl Session {
         self.resets_due.room_is_unknown();
         self.heard = now;
         // An error closes the connection, which `is_over` tells.
-        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let taken = self.quic.recv(data, quiche::RecvInfo { from, to });
         self.acks.received();
         if from != self.peer {
             // A path to be validated, or nothing; never a lone acknowledgement.
@@ -194,6 +201,10 @@ impl Session {
             self.wrote();
         }
         let stats = self.quic.stats();
+        let seen = if taken.is_ok() { &*data } else { &[] };
+        if let Err(breach) = self.held.receive(&self.quic, seen, stats.recv) {
+            self.give_up(breach);
+        }
         self.note_resets(stats.reset_stream_count_remote);
         self.liveness.received(stats.recv, now);
         // Nobody needs them, and quiche keeps each until it is taken: a client
@@ -223,7 +234,8 @@ impl Session {
 
     /// The rule of HTTP/3 that the peer broke, if that ended the connection.
     pub(crate) fn fault(&self) -> Option<h3::Fault> {
-        self.h3.as_ref()?.fault()
+        let broken = self.breach.map(Breach::fault);
+        broken.or_else(|| self.h3.as_ref()?.fault())
     }
 
     /// The stream whose head began first and is not whole, and when it did.
@@ -307,9 +319,27 @@ impl Session {
         let _ = self.quic.close(true, code, reason);
     }
 
+    /// The rule of QUIC that the peer broke, if that ended the connection.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        self.breach
+    }
+
+    fn give_up(&mut self, breach: Breach) {
+        self.breach = Some(breach);
+        self.wrote();
+        let fault = breach.fault();
+        // `Done`: it was closed already.
+        let _ = self
+            .quic
+            .close(breach.is_ours(), fault.code, fault.text.as_bytes());
+    }
+
     /// The next HTTP/3 event. A fault of the peer has closed the connection already.
     pub(crate) fn poll(&mut self) -> Option<(u64, Event)> {
-        let said = self.h3.as_mut()?.poll(&mut self.quic, self.heard)?;
+        let said = self
+            .h3
+            .as_mut()?
+            .poll(&mut self.quic, &mut self.held, self.heard)?;
         Some(match said {
             Said::Stream(stream, found) => {
                 let event = match found {
@@ -402,7 +432,7 @@ impl Session {
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        let len = h3.read_body(&mut self.quic, stream, buf);
+        let len = h3.read_body(&mut self.quic, &mut self.held, stream, buf);
         self.acks.read(len);
         if len == 0 {
             return Err(StreamError::Blocked);
@@ -620,6 +650,7 @@ impl Session {
             h3.ignore(stream);
         }
         self.shutdown(stream, quiche::Shutdown::Read, code);
+        self.held.stop(&self.quic, stream);
     }
 
     /// Nothing is said about streams once the connection is over. Nor may quiche
@@ -692,7 +723,7 @@ impl Session {
     fn note_resets(&mut self, resets: u64) {
         let more = std::mem::replace(&mut self.peer_resets, resets) != resets;
         if let Some(h3) = self.h3.as_mut().filter(|_| more) {
-            h3.find_resets(&mut self.quic);
+            h3.find_resets(&mut self.quic, &mut self.held);
         }
     }
 

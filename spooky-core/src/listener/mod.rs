@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use ids::{Cid, Ids};
+pub(crate) use ids::{Cid, Ids, LEN as CID_LEN};
 
 use crate::io::Handle;
 use crate::limits;
