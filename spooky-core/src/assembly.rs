@@ -9,6 +9,7 @@
 
 use std::net::SocketAddr;
 
+use crate::downstream::Budget;
 use crate::io::{SocketId, Transmit};
 use crate::limits;
 
@@ -45,6 +46,7 @@ impl Assembly {
     pub(crate) fn transmit(
         &mut self,
         quic: &mut quiche::Connection,
+        budget: &mut Budget,
         socket: SocketId,
         max_segments: usize,
         buf: &mut Vec<u8>,
@@ -53,11 +55,11 @@ impl Assembly {
         if buf.len() < room {
             buf.resize(room, 0);
         }
-        let (segment, route) = self.first(quic, buf)?;
+        let (segment, route) = self.first(quic, budget, buf)?;
         let (mut size, mut count) = (segment, 1);
         while count < max_segments && size + limits::SEGMENT_BUFFER <= buf.len() {
-            let Some((len, next)) = send(quic, &mut buf[size..size + limits::SEGMENT_BUFFER])
-            else {
+            let room = &mut buf[size..size + limits::SEGMENT_BUFFER];
+            let Some((len, next)) = send(quic, budget, room) else {
                 break;
             };
             if len > segment || next != route {
@@ -81,17 +83,29 @@ impl Assembly {
         })
     }
 
-    fn first(&mut self, quic: &mut quiche::Connection, buf: &mut [u8]) -> Option<(usize, Route)> {
+    fn first(
+        &mut self,
+        quic: &mut quiche::Connection,
+        budget: &mut Budget,
+        buf: &mut [u8],
+    ) -> Option<(usize, Route)> {
         if let Some(route) = self.carried_route.take() {
             let len = self.carried.len();
             buf[..len].copy_from_slice(&self.carried);
             return Some((len, route));
         }
-        send(quic, &mut buf[..limits::SEGMENT_BUFFER])
+        send(quic, budget, &mut buf[..limits::SEGMENT_BUFFER])
     }
 }
 
-fn send(quic: &mut quiche::Connection, out: &mut [u8]) -> Option<(usize, Route)> {
+/// What was carried over was counted when it was made.
+fn send(
+    quic: &mut quiche::Connection,
+    budget: &mut Budget,
+    out: &mut [u8],
+) -> Option<(usize, Route)> {
+    let room = budget.room(out.len())?;
+    let out = &mut out[..room];
     let sent = match quic.send(out) {
         Err(quiche::Error::Done) => return None,
         Err(error) => {
@@ -103,6 +117,7 @@ fn send(quic: &mut quiche::Connection, out: &mut [u8]) -> Option<(usize, Route)>
         Ok(sent) => Some(sent),
     };
     sent.map(|(len, info)| {
+        budget.sent(len);
         let route = Route {
             from: info.from,
             to: info.to,

@@ -92,6 +92,10 @@ pub const FAREWELLS: u32 = 8;
 /// No timer of QUIC needs to be met sooner than this (kGranularity, RFC 9002 section 6.1.2).
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
+/// What a stream's window grows to at most, however large the connection's is: 1.3 Gbit/s
+/// over a round trip of 100 ms.
+pub const STREAM_WINDOW_GROWN: u64 = 16 << 20;
+
 /// What quiche keeps of a STREAM frame besides its bytes, at most: an allocation, and its
 /// share of a table that may be half empty. Measured: 158 bytes for frames in order.
 pub const FRAME_COST: u64 = 200;

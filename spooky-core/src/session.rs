@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
 use crate::assembly::Assembly;
+use crate::downstream::{Budget, packets_to_handshake};
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
 use crate::held::{Breach, Held};
@@ -114,6 +115,8 @@ pub(crate) struct Session {
     pub(crate) over: bool,
     /// Where the last datagram came from.
     peer: SocketAddr,
+    /// How much may be sent to a client that has not proved its address.
+    pub(crate) budget: Budget,
     liveness: Liveness,
     /// When the last datagram arrived.
     heard: Instant,
@@ -155,6 +158,7 @@ impl Session {
             .map_or(local, |path| path.peer_addr);
         Session {
             peer,
+            budget: Budget::Validated,
             liveness: Liveness::new(idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
@@ -193,7 +197,11 @@ impl Session {
         self.resets_due.room_is_unknown();
         self.heard = now;
         // An error closes the connection, which `is_over` tells.
-        let taken = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let taken = if self.budget.is_validated() {
+            self.quic.recv(data, quiche::RecvInfo { from, to })
+        } else {
+            self.receive_unvalidated(data, from, to)
+        };
         self.acks.received();
         if from != self.peer {
             // A path to be validated, or nothing; never a lone acknowledgement.
@@ -210,6 +218,28 @@ impl Session {
         // Nobody needs them, and quiche keeps each until it is taken: a client
         // that alternates between two ports would fill the memory.
         while self.quic.path_event_next().is_some() {}
+    }
+
+    /// Takes in a datagram of a client that has not proved its address, which this one
+    /// may do.
+    fn receive_unvalidated(
+        &mut self,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> quiche::Result<usize> {
+        self.budget.received(data.len(), from);
+        // There are no Handshake keys before the ClientHello is whole. Looking only then
+        // also keeps early data that waited for it out of the count.
+        let hello = self.quic.peer_transport_params().is_some();
+        let needed = packets_to_handshake(data).filter(|_| hello);
+        let before = self.quic.stats().recv;
+        let result = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let taken = self.quic.stats().recv - before;
+        if self.quic.is_established() || needed.is_some_and(|needed| taken >= needed) {
+            self.budget.validate();
+        }
+        result
     }
 
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
@@ -264,7 +294,9 @@ impl Session {
 
     /// quiche is done with it: the slot may be freed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.quic.is_closed() || self.farewells > limits::FAREWELLS
+        // A goodbye that may not be sent is not waited for.
+        let mute = self.quic.local_error().is_some() && self.budget.room(1).is_none();
+        self.quic.is_closed() || self.farewells > limits::FAREWELLS || mute
     }
 
     /// It ended because nothing was heard for too long.
@@ -810,7 +842,7 @@ impl Session {
             return None;
         }
         let most = if closing { 1 } else { max_segments };
-        let transmit = assembly.transmit(&mut self.quic, self.socket, most, buf);
+        let transmit = assembly.transmit(&mut self.quic, &mut self.budget, self.socket, most, buf);
         self.farewells += u32::from(closing && transmit.is_some());
         if transmit.is_some() {
             self.resets_due.sent();

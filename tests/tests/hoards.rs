@@ -52,7 +52,11 @@ fn from_client(rig: &mut Rig, payloads: Vec<Vec<u8>>) -> Cost {
 }
 
 fn tiny(stream: u64, offsets: impl IntoIterator<Item = u64>) -> Vec<Vec<u8>> {
-    packet::payloads(offsets.into_iter().map(|at| packet::stream(stream, at, b"x")))
+    packet::payloads(
+        offsets
+            .into_iter()
+            .map(|at| packet::stream(stream, at, b"x")),
+    )
 }
 
 #[test]
@@ -101,7 +105,9 @@ fn holes_that_are_filled_at_a_stroke_cost_no_more() {
     let mut rig = rig("");
     let bytes = 2 * 80_000;
     let holes = tiny(0, (1..bytes).step_by(2));
-    let fill = (1..bytes).step_by(1200).map(|at| packet::stream(0, at, &[b'x'; 1200]));
+    let fill = (1..bytes)
+        .step_by(1200)
+        .map(|at| packet::stream(0, at, &[b'x'; 1200]));
     let payloads = [holes, packet::payloads(fill), tiny(4, 1..MANY)].concat();
     let cost = from_client(&mut rig, payloads);
     assert_eq!(cost.closed, EXCESSIVE_LOAD);

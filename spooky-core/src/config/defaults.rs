@@ -24,7 +24,8 @@ impl Default for Quic {
             idle_timeout: Duration::from_secs(30),
             max_streams: 100,
             stream_window: 256 << 10,
-            connection_window: 64 << 20,
+            // Streams of 1.3 MB: 200 Mbit/s over a round trip of 50 ms.
+            connection_window: 256 << 20,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::{Network, Positions};
+use crate::limits;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -99,12 +100,24 @@ pub struct Quic {
     pub idle_timeout: Duration,
     /// Concurrent request streams a connection, 1 to 10 000.
     pub max_streams: u64,
-    /// Unread bytes a stream may hold.
+    /// Unread bytes a stream may hold. A client's grows while it is read as fast as it
+    /// comes, up to [`Quic::grown_stream_window`].
     #[serde(serialize_with = "super::units::serialize_size")]
     pub stream_window: u64,
     /// Unread bytes a connection may hold.
     #[serde(serialize_with = "super::units::serialize_size")]
     pub connection_window: u64,
+}
+
+impl Quic {
+    /// What a client's stream may hold unread once it was read as fast as it came: so
+    /// much that all of them together leave the connection as much credit again.
+    pub fn grown_stream_window(&self) -> u64 {
+        let share = (self.connection_window - 1) / (2 * self.max_streams);
+        share
+            .min(limits::STREAM_WINDOW_GROWN)
+            .max(self.stream_window)
+    }
 }
 
 /// A pool of interchangeable backends and how it is used.

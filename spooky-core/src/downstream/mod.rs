@@ -1,6 +1,7 @@
 //! Stage 2: a client's connection.
 
 mod admission;
+mod budget;
 mod cancels;
 mod early;
 
@@ -8,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 pub(crate) use admission::{Admission, Permit};
+pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::RngExt;
 
 use super::{Owner, Proxy};
-use crate::downstream::{Cancels, Connection, EarlyPriorities, Phase};
+use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
@@ -155,7 +155,7 @@ impl Proxy {
         let scid = quiche::ConnectionId::from_ref(&id);
         let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
         let timer = self.timers.create(Owner::Drain, now);
-        let session = Session::new(
+        let mut session = Session::new(
             quic,
             SocketId::LISTENER,
             to,
@@ -163,6 +163,7 @@ impl Proxy {
             self.setup.config().quic.idle_timeout,
             now,
         );
+        session.budget = Budget::unvalidated(from);
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
             deadline: now + limits::HANDSHAKE_TIMEOUT,

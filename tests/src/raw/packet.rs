@@ -30,7 +30,10 @@ pub struct KeyLog(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for KeyLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no test panicked with it").extend(bytes);
+        self.0
+            .lock()
+            .expect("no test panicked with it")
+            .extend(bytes);
         Ok(bytes.len())
     }
 
@@ -177,11 +180,9 @@ impl Keys {
         let (hash, packet, header) = match suite {
             "TLS_AES_128_GCM_SHA256" => (hkdf::HKDF_SHA256, &aead::AES_128_GCM, &quic::AES_128),
             "TLS_AES_256_GCM_SHA384" => (hkdf::HKDF_SHA384, &aead::AES_256_GCM, &quic::AES_256),
-            "TLS_CHACHA20_POLY1305_SHA256" => (
-                hkdf::HKDF_SHA256,
-                &aead::CHACHA20_POLY1305,
-                &quic::CHACHA20,
-            ),
+            "TLS_CHACHA20_POLY1305_SHA256" => {
+                (hkdf::HKDF_SHA256, &aead::CHACHA20_POLY1305, &quic::CHACHA20)
+            }
             other => panic!("no suite of TLS 1.3: {other}"),
         };
         let secret = hkdf::Prk::new_less_safe(hash, secret);

@@ -5,9 +5,11 @@
 //! `SPOOKY_SIM_SEEDS=100` plays each with a hundred seeds; docs/simulation.md tells
 //! the rest.
 
+mod amplification;
 mod cancelled;
 mod crash;
 mod drain;
+mod far_clients;
 mod full_sockets;
 mod goaway;
 mod limits;
