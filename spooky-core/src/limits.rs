@@ -96,6 +96,11 @@ pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 /// over a round trip of 100 ms.
 pub const STREAM_WINDOW_GROWN: u64 = 16 << 20;
 
+/// Bytes that a client's connection may hold unread, unless windows that never grew
+/// allow for more. Only a crowd of uploads that were fast and then stalled, all at
+/// once, comes near: thirty-two of them with the defaults.
+pub const UNREAD: u64 = 64 << 20;
+
 /// What quiche keeps of a STREAM frame besides its bytes, at most: an allocation, and its
 /// share of a table that may be half empty. Measured: 158 bytes for frames in order.
 pub const FRAME_COST: u64 = 200;

@@ -210,7 +210,7 @@ impl Session {
         }
         let stats = self.quic.stats();
         let seen = if taken.is_ok() { &*data } else { &[] };
-        if let Err(breach) = self.held.receive(&self.quic, seen, stats.recv) {
+        if let Err(breach) = self.held.receive(&*self.quic, seen, stats.recv) {
             self.give_up(breach);
         }
         self.note_resets(stats.reset_stream_count_remote);
@@ -354,6 +354,11 @@ impl Session {
     /// The rule of QUIC that the peer broke, if that ended the connection.
     pub(crate) fn breach(&self) -> Option<Breach> {
         self.breach
+    }
+
+    /// See [`Held::bound_unread`].
+    pub(crate) fn bound_unread(&mut self, bytes: u64) {
+        self.held.bound_unread(bytes);
     }
 
     fn give_up(&mut self, breach: Breach) {
@@ -682,7 +687,7 @@ impl Session {
             h3.ignore(stream);
         }
         self.shutdown(stream, quiche::Shutdown::Read, code);
-        self.held.stop(&self.quic, stream);
+        self.held.stop(&*self.quic, stream);
     }
 
     /// Nothing is said about streams once the connection is over. Nor may quiche

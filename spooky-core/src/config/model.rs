@@ -118,6 +118,11 @@ impl Quic {
             .min(limits::STREAM_WINDOW_GROWN)
             .max(self.stream_window)
     }
+
+    /// What a client's connection may hold unread.
+    pub(crate) fn most_unread(&self) -> u64 {
+        limits::UNREAD.max(2 * self.max_streams * self.stream_window)
+    }
 }
 
 /// A pool of interchangeable backends and how it is used.

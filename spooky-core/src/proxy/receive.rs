@@ -164,6 +164,7 @@ impl Proxy {
             now,
         );
         session.budget = Budget::unvalidated(from);
+        session.bound_unread(self.setup.config().quic.most_unread());
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
             deadline: now + limits::HANDSHAKE_TIMEOUT,

@@ -16,7 +16,7 @@ fn what_is_left_out_has_the_documented_default() {
             idle_timeout: Duration::from_secs(30),
             max_streams: 100,
             stream_window: 256 << 10,
-            connection_window: 256 << 20,
+            connection_window: 400 << 20,
         }
     );
     let upstream = &config.upstream;
@@ -93,20 +93,20 @@ fn the_connection_window_exceeds_what_stalled_streams_can_hold() {
     assert_eq!(
         refused("quic:\n  max_streams: 1000\n"),
         [format!(
-            "6:16: quic.max_streams: connection_window is 256MiB, {reason} 500MiB, \
+            "6:16: quic.max_streams: connection_window is 400MiB, {reason} 500MiB, \
              so at least 524288001 bytes: {freeze}"
         )]
     );
     assert_eq!(
-        refused("quic:\n  stream_window: 2MiB\n"),
+        refused("quic:\n  stream_window: 4MiB\n"),
         [format!(
-            "6:18: quic.stream_window: connection_window is 256MiB, {reason} 400MiB, \
-             so at least 419430401 bytes: {freeze}"
+            "6:18: quic.stream_window: connection_window is 400MiB, {reason} 800MiB, \
+             so at least 838860801 bytes: {freeze}"
         )]
     );
     // A stream that is read fast may hold its share of half the window, and no more.
     let grown = |text: &str| accepted(text).quic.grown_stream_window();
-    assert_eq!(grown(""), ((256 << 20) - 1) / 200);
+    assert_eq!(grown(""), (2 << 20) - 1);
     assert_eq!(grown("quic: { connection_window: 52428801 }\n"), 256 << 10);
     assert_eq!(grown("quic: { max_streams: 1 }\n"), 16 << 20);
     // The largest of each can be had together.
