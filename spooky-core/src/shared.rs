@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::downstream::Admission;
+use crate::listener::UsedTokens;
 use crate::secrets::Secrets;
 use crate::setup::Setup;
 
@@ -15,6 +16,8 @@ pub struct Shared {
     pub(crate) secrets: Secrets,
     /// Clients' connections, also half-open ones.
     pub(crate) admission: Arc<Admission>,
+    /// Retry tokens that connections began with.
+    pub(crate) used_tokens: UsedTokens,
     /// In the order of the configuration.
     pub(crate) backends: Vec<Load>,
 }
@@ -66,6 +69,7 @@ impl Shared {
             workers: workers.max(1),
             secrets: Secrets::new(&seed, &[]),
             admission: Arc::new(Admission::new(&setup.config().limits)),
+            used_tokens: UsedTokens::default(),
             backends,
         })
     }

@@ -27,6 +27,8 @@ pub(super) const CERTIFICATES: usize = 1000;
 /// Silence before a QUIC connection is given up.
 pub(super) const QUIC_IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+/// Half-open handshakes of the process; more there never are.
+pub(super) const RETRY_THRESHOLD: RangeInclusive<u32> = 1..=crate::limits::HALF_OPEN;
 /// Concurrent request streams a connection.
 pub(super) const STREAMS: RangeInclusive<u64> = 1..=10_000;
 /// Unread bytes of a stream.

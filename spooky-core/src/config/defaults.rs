@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::model::{
     BackendTls, ClientAuth, ClientAuthMode, Connections, Forwarding, LbType, Limits, LoadBalancing,
-    Log, Quic, Timeouts, XForwarded,
+    Log, Quic, Retry, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -32,6 +32,8 @@ impl Default for Quic {
     fn default() -> Self {
         Quic {
             idle_timeout: Duration::from_secs(30),
+            retry: Retry::Auto,
+            retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
             // So that streams may grow to 2 MiB: half of that each round trip, which is

@@ -148,6 +148,11 @@ pub struct Quic {
     /// Silence after which a connection is given up.
     #[serde(serialize_with = "super::units::serialize_duration")]
     pub idle_timeout: Duration,
+    /// Which clients show their address before they have a connection.
+    pub retry: Retry,
+    /// Half-open handshakes of the process from which on [`Retry::Auto`] asks them to,
+    /// 1 to 10 000.
+    pub retry_threshold: u32,
     /// Concurrent request streams a connection, 1 to 10 000.
     pub max_streams: u64,
     /// Unread bytes a stream may hold. A client's grows while it is read as fast as it
@@ -173,6 +178,18 @@ impl Quic {
     pub(crate) fn most_unread(&self) -> u64 {
         limits::UNREAD.max(2 * self.max_streams * self.stream_window)
     }
+}
+
+/// When a client's first datagram is answered with Retry (RFC 9000 section 8.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// While many handshakes are half-open.
+    Auto,
+    /// Of every client.
+    Always,
+    /// Of none.
+    Never,
 }
 
 /// A pool of interchangeable backends and how it is used.

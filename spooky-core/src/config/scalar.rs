@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds;
-use super::model::{AccessFormat, ClientAuthMode, LbType, LogTarget, Workers, XForwarded};
+use super::model::{AccessFormat, ClientAuthMode, LbType, LogTarget, Retry, Workers, XForwarded};
 use super::network::Network;
 use super::node::{Node, Value};
 use super::schema;
@@ -245,6 +245,15 @@ pub(super) fn level(node: &Node) -> Parsed<log::LevelFilter> {
         ("trace", Trace),
     ];
     choice(node, &levels, &[])
+}
+
+pub(super) fn retry(node: &Node) -> Parsed<Retry> {
+    let words = [
+        ("auto", Retry::Auto),
+        ("always", Retry::Always),
+        ("never", Retry::Never),
+    ];
+    choice(node, &words, &[])
 }
 
 pub(super) fn policy(node: &Node) -> Parsed<LbType> {

@@ -81,13 +81,13 @@ pub(super) static QUIC: Section = Section {
     name: "quic",
     accepted: &[
         "idle_timeout",
+        "retry",
+        "retry_threshold",
         "max_streams",
         "stream_window",
         "connection_window",
     ],
     promised: &[
-        "retry",
-        "retry_threshold",
         "congestion_control",
         "active_migration",
         "path_mtu_discovery",

@@ -74,6 +74,10 @@ fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
         idle_timeout: decoder.value(&view, "idle_timeout", default.idle_timeout, |node| {
             scalar::duration(node, &bounds::QUIC_IDLE)
         }),
+        retry: decoder.value(&view, "retry", default.retry, scalar::retry),
+        retry_threshold: decoder.value(&view, "retry_threshold", default.retry_threshold, |node| {
+            scalar::number(node, &bounds::RETRY_THRESHOLD)
+        }),
         max_streams: decoder.value(&view, "max_streams", default.max_streams, |node| {
             scalar::number(node, &bounds::STREAMS)
         }),

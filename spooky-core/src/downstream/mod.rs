@@ -10,7 +10,7 @@ mod places;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use admission::{Admission, Permit, Refusal};
+pub(crate) use admission::{Admission, Answer, Permit, Refusal};
 pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 

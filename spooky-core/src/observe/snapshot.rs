@@ -56,6 +56,32 @@ counters! {
     datagrams_dropped,
     /// Datagrams returned for another worker.
     datagrams_misrouted,
+    /// Replies without a connection that found their queue full.
+    stateless_dropped,
+    /// Clients asked to show their address: Retry packets sent.
+    retries_sent,
+    /// Connections begun with a Retry token.
+    tokens_accepted,
+    /// Retry tokens refused: altered, or under a key that is none of ours.
+    tokens_forged,
+    /// Retry tokens refused: brought back from another address.
+    tokens_elsewhere,
+    /// Retry tokens refused: too old.
+    tokens_expired,
+    /// Retry tokens refused: a connection had begun with them.
+    tokens_used_again,
+    /// Tokens that are not of a Retry of ours, and were taken for none.
+    tokens_foreign,
+    /// Refused tokens that were not answered, because of the rate.
+    token_refusals_suppressed,
+    /// Version negotiation packets sent.
+    version_negotiations_sent,
+    /// Version negotiation packets not sent, because of the rate.
+    version_negotiations_suppressed,
+    /// Stateless resets sent.
+    stateless_resets_sent,
+    /// Stateless resets not sent, because of the rate.
+    stateless_resets_suppressed,
     /// Client connections accepted.
     connections_accepted,
     /// First datagrams of client connections that were refused. A client that is not

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
 //! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
@@ -27,6 +28,7 @@ mod receive;
 mod refuse;
 mod request;
 mod response;
+mod strangers;
 mod timeouts;
 mod tunnels;
 
@@ -42,7 +44,8 @@ use crate::assembly::Assembly;
 use crate::exchange::Exchange;
 use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
-use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
+use crate::listener::stateless::Stateless;
+use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Tokens};
 use crate::observe::{BackendSnapshot, Counters, Snapshot};
 use crate::session::Session;
 use crate::setup::Setup;
@@ -92,6 +95,8 @@ pub struct Proxy {
     sockets: Sockets,
     rng: StdRng,
     ids: Ids,
+    tokens: Tokens,
+    reset_tokens: ResetTokens,
     server: QuicConfig,
     client: QuicConfig,
     routes: Routes,
@@ -178,6 +183,8 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(&shared.secrets.keys("connection ids")),
+            tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
+            reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
             server: QuicConfig::new(
                 setup.server_config().expect(built),
                 setup.config().quic.max_streams,

@@ -48,10 +48,10 @@ fn a_key_of_another_section_is_sent_there() {
 #[test]
 fn a_promised_key_says_that_it_is_not_available_yet() {
     assert_eq!(
-        refused("routes: []\nquic: { retry: auto }\nadmin:\n"),
+        refused("routes: []\nload_balancing: { sticky: off }\nadmin:\n"),
         [
             "5:1: routes: 'routes' is not available yet",
-            "6:9: quic.retry: 'retry' is not available yet",
+            "6:19: load_balancing.sticky: 'sticky' is not available yet",
             "7:1: admin: 'admin' is not available yet",
         ]
     );

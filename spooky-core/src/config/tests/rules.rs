@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Connections, Forwarding, Limits, Quic, Timeouts, XForwarded};
+use super::super::{Connections, Forwarding, Limits, Quic, Retry, Timeouts, XForwarded};
 use super::{accepted, faults, refused};
 
 #[test]
@@ -14,6 +14,8 @@ fn what_is_left_out_has_the_documented_default() {
         config.quic,
         Quic {
             idle_timeout: Duration::from_secs(30),
+            retry: Retry::Auto,
+            retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 400 << 20,
@@ -131,6 +133,7 @@ fn ranges_end_where_they_say() {
     let ranges = "\
         quic          idle_timeout     1s   10m      999ms  601s     a duration from 1s to 10m
         quic          max_streams      1    100      0      10001    a whole number from 1 to 10000
+        quic          retry_threshold  1    10000    0      10001    a whole number from 1 to 10000
         connections   max              1    65536    0      65537    a whole number from 1 to 65536
         connections   max_requests     1    1000000  0      1000001  a whole number from 1 to 1000000
         connections   max_pending      0    1000000  -1     1000001  a whole number from 0 to 1000000
