@@ -4,7 +4,7 @@ mod record;
 mod snapshot;
 mod tap;
 
-pub use record::{Outcome, Reason, Record};
+pub use record::{Early, Outcome, Reason, Record};
 pub use snapshot::{BackendSnapshot, Counters, Snapshot};
 pub(crate) use tap::Tap;
 pub use tap::{KeyLines, Peer, QlogPiece, Trace};

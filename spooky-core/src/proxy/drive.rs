@@ -141,19 +141,18 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        if conn.session.may_start_http() {
-            self.look_at_certificate(handle, now);
-        }
+        let welcome = !conn.session.may_start_http() || self.look_at_certificate(handle, now);
         let Some(conn) = self.downstreams.get(handle) else {
             return;
         };
-        if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
-            self.downstream_established(handle);
+        let established = welcome && conn.session.is_established();
+        if matches!(conn.phase, Phase::Handshake { .. }) && established {
+            self.downstream_established(handle, now);
         }
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if conn.session.start_http(self.server.h3) {
+        if welcome && conn.session.start_http(self.server.h3) {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)
@@ -183,14 +182,16 @@ impl Proxy {
         }
     }
 
-    fn downstream_established(&mut self, handle: Handle) {
+    fn downstream_established(&mut self, handle: Handle, now: Instant) {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             conn.permit.handshake_over();
+            self.counters.handshakes_resumed += u64::from(conn.session.is_resumed());
         }
         self.issue_spare_ids(handle);
+        self.release_held(handle, now);
     }
 
     fn downstream_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {

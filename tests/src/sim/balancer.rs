@@ -55,6 +55,8 @@ pub(crate) struct Balancer {
     amplification: Amplification,
     /// Bytes it held when it had nothing to do yet.
     began_with: i64,
+    /// What keys come from.
+    secret: [u8; 32],
 }
 
 struct Worker {
@@ -75,6 +77,7 @@ struct Worker {
 struct Bounds {
     header_bytes: u64,
     stream_window: u64,
+    grown_window: u64,
     /// The greatest window of any peer.
     peer_window: u64,
 }
@@ -94,20 +97,14 @@ impl Balancer {
         let bounds = Bounds {
             header_bytes: setup.config().limits.header_bytes,
             stream_window: quic.stream_window,
+            grown_window: quic.grown_stream_window(),
             peer_window: peers.max().unwrap_or(0),
-        };
-        let mut seed = || {
-            let mut bytes = [0; 32];
-            dice.fill(&mut bytes);
-            bytes
         };
         let setup = Arc::new(setup);
         let count = scenario.workers.max(1) as usize;
+        let secret = seed(&mut dice);
         let (workers, began_with) = memory::charged(|| {
-            let shared = Shared::new(&setup, count, seed());
-            let workers = (0..count)
-                .map(|index| Worker::new(index, &setup, &shared, listener, seed()))
-                .collect();
+            let workers = process(&setup, count, secret, listener, &mut dice);
             (workers, memory::live())
         });
         assert!(
@@ -129,7 +126,20 @@ impl Balancer {
             most_backend_connections: 0,
             amplification: Amplification::of(listener),
             began_with,
+            secret,
         }
+    }
+
+    /// Its process is killed, and another begins with the same secret, knowing nothing.
+    pub(crate) fn restart(&mut self, cx: &mut Cx<'_>) {
+        cx.ledger().forgotten();
+        let count = self.workers.len();
+        memory::charged(|| {
+            self.workers.clear();
+            let (setup, dice) = (&self.setup, &mut self.dice);
+            self.workers = process(setup, count, self.secret, self.listener, dice);
+        });
+        self.turn_all(cx);
     }
 
     /// Every address it sends from.
@@ -248,6 +258,11 @@ impl Balancer {
         self.most_backend_connections
     }
 
+    /// Bytes it held when it had nothing to do yet.
+    pub(crate) fn began_with(&self) -> i64 {
+        self.began_with
+    }
+
     /// Bytes held, more than at the beginning.
     pub(crate) fn grown(&self) -> i64 {
         memory::live() - self.began_with
@@ -346,7 +361,8 @@ impl Balancer {
         let connections = snapshot.downstream_connections + snapshot.backend_connections;
         let bounds = &self.bounds;
         // Either way: a head, what may lie unread, and what may lie unacknowledged.
-        let exchange = 2 * (bounds.header_bytes + bounds.stream_window + bounds.peer_window);
+        let windows = bounds.stream_window + bounds.grown_window + 2 * bounds.peer_window;
+        let exchange = 2 * bounds.header_bytes + windows;
         // Streams that are over for us may have bytes that no one acknowledged yet.
         let connection = CONNECTION_BYTES + bounds.peer_window;
         let most = connections * connection + snapshot.exchanges * exchange;
@@ -519,6 +535,25 @@ impl Io for Sink<'_> {
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
+}
+
+/// The workers of a process.
+fn process(
+    setup: &Arc<Setup>,
+    count: usize,
+    secret: [u8; 32],
+    listener: SocketAddr,
+    dice: &mut Rng,
+) -> Vec<Worker> {
+    let shared = Shared::new(setup, count, secret);
+    let worker = |index| Worker::new(index, setup, &shared, listener, seed(dice));
+    (0..count).map(worker).collect()
+}
+
+fn seed(dice: &mut Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    dice.fill(&mut bytes);
+    bytes
 }
 
 fn setup(

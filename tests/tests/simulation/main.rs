@@ -5,11 +5,13 @@
 //! `SPOOKY_SIM_SEEDS=100` plays each with a hundred seeds; docs/simulation.md tells
 //! the rest.
 
+mod address_validation;
 mod admission;
 mod amplification;
 mod cancelled;
 mod crash;
 mod drain;
+mod far_clients;
 mod full_sockets;
 mod goaway;
 mod limits;
