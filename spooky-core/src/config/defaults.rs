@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Timeouts,
-    XForwarded,
+    BackendTls, CongestionControl, Connections, Forwarding, LbType, Limits, LoadBalancing, Log,
+    Quic, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -25,6 +25,10 @@ impl Default for Quic {
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 64 << 20,
+            congestion_control: CongestionControl::Cubic,
+            active_migration: true,
+            path_mtu_discovery: true,
+            max_datagram_size: 1350,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds;
-use super::model::{AccessFormat, LbType, LogTarget, Workers, XForwarded};
+use super::model::{AccessFormat, CongestionControl, LbType, LogTarget, Workers, XForwarded};
 use super::network::Network;
 use super::node::{Node, Value};
 use super::schema;
@@ -276,6 +276,15 @@ pub(super) fn x_forwarded(node: &Node) -> Parsed<XForwarded> {
         ("replace", XForwarded::Replace),
         ("append", XForwarded::Append),
         ("off", XForwarded::Off),
+    ];
+    choice(node, &words, &[])
+}
+
+pub(super) fn congestion_control(node: &Node) -> Parsed<CongestionControl> {
+    let words = [
+        ("cubic", CongestionControl::Cubic),
+        ("bbr2", CongestionControl::Bbr2),
+        ("reno", CongestionControl::Reno),
     ];
     choice(node, &words, &[])
 }

@@ -72,15 +72,12 @@ pub(super) static QUIC: Section = Section {
         "max_streams",
         "stream_window",
         "connection_window",
-    ],
-    promised: &[
-        "retry",
-        "retry_threshold",
         "congestion_control",
         "active_migration",
         "path_mtu_discovery",
         "max_datagram_size",
     ],
+    promised: &["retry", "retry_threshold"],
 };
 
 pub(super) static BACKEND_TLS: Section = Section {

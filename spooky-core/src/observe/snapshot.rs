@@ -64,6 +64,13 @@ counters! {
     handshakes_failed,
     /// Client connections closed because of `limits.resets_per_connection`.
     connections_reset_floods,
+    /// Times a client's connection went on at another address, which was validated.
+    client_moves,
+    /// Datagrams from another address than their connection's that were dropped because
+    /// of `quic.active_migration`.
+    client_moves_refused,
+    /// Connections back to the smallest datagrams because the larger ones stopped arriving.
+    black_holes,
     /// Connections to backends begun.
     backend_connections_opened,
     /// Connections to backends that failed before the handshake was complete.

@@ -7,8 +7,9 @@ pub(crate) use identity::{Identity, IdentityError};
 pub(crate) use trust::Trust;
 
 use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
+use quiche::CongestionControlAlgorithm;
 
-use crate::config::Quic;
+use crate::config::{CongestionControl, Quic};
 use crate::limits;
 
 /// What building a TLS context can fail with: BoringSSL's own error, or quiche's.
@@ -23,6 +24,8 @@ pub(crate) fn server_config(identity: &Identity, quic: &Quic) -> Result<quiche::
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
+    // quiche only asks clients for it; `Proxy` sees to it.
+    config.set_disable_active_migration(!quic.active_migration);
     Ok(config)
 }
 
@@ -60,8 +63,13 @@ fn apply(config: &mut quiche::Config, quic: &Quic) -> Result<(), quiche::Error> 
     config.set_max_stream_window(quic.stream_window);
     config.set_initial_congestion_window_packets(limits::INITIAL_WINDOW_PACKETS);
     config.set_max_recv_udp_payload_size(limits::RECEIVE_BYTES);
-    config.set_max_send_udp_payload_size(limits::DATAGRAM_BYTES);
-    config.discover_pmtu(true);
+    config.set_max_send_udp_payload_size(quic.max_datagram_size.into());
+    config.discover_pmtu(quic.path_mtu_discovery);
+    config.set_cc_algorithm(match quic.congestion_control {
+        CongestionControl::Cubic => CongestionControlAlgorithm::CUBIC,
+        CongestionControl::Bbr2 => CongestionControlAlgorithm::Bbr2Gcongestion,
+        CongestionControl::Reno => CongestionControlAlgorithm::Reno,
+    });
     // Greasing costs 3.7 kB a connection (measured).
     config.grease(false);
     Ok(())

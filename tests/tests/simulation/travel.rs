@@ -39,7 +39,7 @@ fn a_nat_that_rebinds_between_two_answers_loses_nothing() {
 }
 
 #[test]
-#[ignore = "quiche 0.30 does not send again what was on its way to an address that is left"]
+
 fn a_nat_that_rebinds_during_an_answer_loses_nothing() {
     on_the_road(millis(15), rebind).check(2, |told| {
         assert_eq!(told.answered(), 96, "{:?}", told.tally());

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::{Connections, Forwarding, Limits, Quic, Timeouts, XForwarded};
+use super::super::{
+    CongestionControl, Connections, Forwarding, Limits, Quic, Timeouts, XForwarded,
+};
 use super::{accepted, faults, refused};
 
 #[test]
@@ -17,6 +19,10 @@ fn what_is_left_out_has_the_documented_default() {
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 64 << 20,
+            congestion_control: CongestionControl::Cubic,
+            active_migration: true,
+            path_mtu_discovery: true,
+            max_datagram_size: 1350,
         }
     );
     let upstream = &config.upstream;
