@@ -188,6 +188,9 @@ impl Moves {
             if !self.left[index].due || !self.is_settled(quic, self.left[index].route) {
                 continue;
             }
+            if self.failed.contains(&self.left[index].route) {
+                allow(quic, self.left[index].route);
+            }
             let left = &mut self.left[index];
             left.due = false;
             // An error is a connection that is over, or a path that is no more.
@@ -197,7 +200,9 @@ impl Moves {
                 continue;
             };
             left.tries += 1;
-            let there = !left.unaware && left.tries <= limits::PINGS_TO_THE_OLD_ADDRESS;
+            let there = !left.unaware
+                && left.tries <= limits::PINGS_TO_THE_OLD_ADDRESS
+                && !self.failed.contains(&left.route);
             return Some((len, if there { left.route } else { active }));
         }
         None
@@ -213,4 +218,19 @@ fn is_validated(quic: &quiche::Connection, route: Route) -> bool {
     // An error is a path that is no more.
     quic.is_path_validated(route.from, route.to)
         .unwrap_or(false)
+}
+
+/// Lets quiche make one PING more for a path on which nobody answered, and whose three
+/// times what it received are used up.
+///
+/// quiche counts what arrives before it looks whether it is anything. The PING is not
+/// sent there, but to an address that is validated.
+fn allow(quic: &mut quiche::Connection, path: Route) {
+    let mut nothing = [0x40; limits::PING_BYTES.div_ceil(3)];
+    let there = quiche::RecvInfo {
+        from: path.to,
+        to: path.from,
+    };
+    // Of a packet that nobody encrypted nothing comes.
+    let _ = quic.recv(&mut nothing, there);
 }

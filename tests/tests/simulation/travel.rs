@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spooky_tests::sim::{FaultKind, Story, get, post};
+use spooky_tests::sim::{FaultKind, Link, Story, get, post};
 
 use crate::millis;
 
@@ -69,4 +69,53 @@ fn datagrams_of_clients_that_moved_are_handed_to_their_worker() {
             assert_eq!(told.counters().connections_accepted, u64::from(CLIENTS));
         });
     }
+}
+
+/// Three clients that fetch and three that send, while their NAT forgets them, or they
+/// move, every so often, twice at a time. They go on asking for a little afterwards: a
+/// client that says nothing cannot be found again.
+fn on_a_bad_road(link: Link, moves: fn(u32) -> FaultKind) -> Story {
+    let chatter = || get(100).times(30).every(millis(400));
+    let story = Story::new()
+        .link(link)
+        .clients(3, get(300_000).times(6).every(millis(400)).and(chatter()))
+        .also(
+            3,
+            post(300_000).times(6).every(millis(400)).and(chatter()),
+            |_| {},
+        )
+        .backends(2);
+    (0..10).fold(story, |story, n| {
+        let at = millis(1000) + millis(230) * n;
+        (0..6).fold(story, |story, client| {
+            let again = at + millis(60 + 7 * u64::from(client));
+            story.at(at, moves(client)).at(again, moves(client))
+        })
+    })
+}
+
+#[test]
+fn large_bodies_arrive_whole_over_a_bad_link_whose_nat_keeps_forgetting() {
+    on_a_bad_road(Link::lossy(), rebind).check(6, |told| {
+        assert_eq!(told.answered(), 6 * 36, "{:?}", told.tally());
+        assert_eq!(told.counters().connections_accepted, 6);
+        let moves = told.counters().client_moves;
+        assert!(moves > 15, "{moves}");
+    });
+}
+
+/// Without loss: quiche, which is the client here, forgets what was lost on a path that
+/// it left, and nobody else can mend that.
+#[test]
+fn large_bodies_arrive_whole_out_of_order_while_clients_migrate() {
+    let link = Link {
+        loss: 0,
+        ..Link::lossy()
+    };
+    on_a_bad_road(link, migrate).workers(4).check(6, |told| {
+        assert_eq!(told.answered(), 6 * 36, "{:?}", told.tally());
+        assert_eq!(told.counters().connections_accepted, 6);
+        let moves = told.counters().client_moves;
+        assert!(moves > 6, "{moves}");
+    });
 }
