@@ -55,8 +55,10 @@ pub(crate) struct Moves {
     /// Some path is being validated.
     validating: bool,
     left: Vec<Left>,
-    /// Paths on which nobody answered, as far as they are still known.
+    /// Paths on which nobody answered at least once, as far as they are still known.
     failed: Vec<Route>,
+    /// A datagram for a path that came back to life, until it is sent.
+    revival: Option<(Vec<u8>, Route)>,
     /// Times the peer went on at another address, which was validated.
     pub(crate) count: u64,
 }
@@ -82,6 +84,7 @@ impl Moves {
             validating: false,
             left: Vec::new(),
             failed: Vec::new(),
+            revival: None,
             count: 0,
         }
     }
@@ -133,8 +136,8 @@ impl Moves {
         self.failed.retain(known);
         self.validating = quic
             .path_stats()
-            .any(|path| !self.is_settled(quic, Route::of(&path)));
-        let validated = is_validated(quic, route);
+            .any(|path| State::of(&path) == State::Unsettled);
+        let validated = State::of(&now) == State::Validated;
         if route != self.active {
             self.left.retain(|left| left.route != route);
             self.left.retain(|left| known(&left.route));
@@ -183,15 +186,14 @@ impl Moves {
         let active = self.active;
         // Too small for a path MTU probe, which quiche would put into any packet.
         let out = &mut out[..limits::PING_BYTES];
-        for index in 0..self.left.len() {
-            let Route { from, to } = self.left[index].route;
-            if !self.left[index].due || !self.is_settled(quic, self.left[index].route) {
-                continue;
+        for left in self.left.iter_mut().filter(|left| left.due) {
+            let Route { from, to } = left.route;
+            let state = State::find(quic, left.route);
+            match state {
+                Some(State::Unsettled) => continue,
+                Some(State::Failed) => allow(quic, left.route),
+                Some(State::Validated) | None => {}
             }
-            if self.failed.contains(&self.left[index].route) {
-                allow(quic, self.left[index].route);
-            }
-            let left = &mut self.left[index];
             left.due = false;
             // An error is a connection that is over, or a path that is no more.
             let _ = quic.send_ack_eliciting_on_path(from, to);
@@ -202,22 +204,62 @@ impl Moves {
             left.tries += 1;
             let there = !left.unaware
                 && left.tries <= limits::PINGS_TO_THE_OLD_ADDRESS
-                && !self.failed.contains(&left.route);
+                && state == Some(State::Validated);
             return Some((len, if there { left.route } else { active }));
         }
         None
     }
 
-    /// No challenge is out for it, nor will be.
-    fn is_settled(&self, quic: &quiche::Connection, route: Route) -> bool {
-        is_validated(quic, route) || self.failed.contains(&route)
+    /// The path of a datagram that is about to be taken in is one that failed: after it
+    /// was, [`Moves::revive`] has to be called before anything else is done.
+    pub(crate) fn has_failed(&self, quic: &quiche::Connection, route: Route) -> bool {
+        self.failed.contains(&route) && State::find(quic, route) == Some(State::Failed)
+    }
+
+    /// A datagram arrived on a path that had failed.
+    ///
+    /// quiche 0.30 makes it the path in use, as a path that counts for none until a
+    /// challenge was sent on it, and closes the connection with the next datagram that
+    /// finds no path in use. So the challenge is made at once.
+    pub(crate) fn revive(&mut self, quic: &mut quiche::Connection, route: Route) {
+        let mut out = vec![0; limits::LEAST_DATAGRAM];
+        // `Done`: the datagram was nothing that moves a connection.
+        if let Ok((len, _)) = quic.send_on_path(&mut out, Some(route.from), Some(route.to)) {
+            out.truncate(len);
+            self.revival = Some((out, route));
+        }
+    }
+
+    /// The datagram that brings a path back to life, if there is one.
+    pub(crate) fn revival(&mut self) -> Option<(Vec<u8>, Route)> {
+        self.revival.take()
     }
 }
 
-fn is_validated(quic: &quiche::Connection, route: Route) -> bool {
-    // An error is a path that is no more.
-    quic.is_path_validated(route.from, route.to)
-        .unwrap_or(false)
+/// How far a path's validation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Validated,
+    Failed,
+    /// A challenge is out for it, or will be.
+    Unsettled,
+}
+
+impl State {
+    fn of(path: &quiche::PathStats) -> Self {
+        // quiche tells the state, and keeps the name of its type to itself.
+        match format!("{:?}", path.validation_state).as_str() {
+            "Validated" => State::Validated,
+            "Failed" => State::Failed,
+            _ => State::Unsettled,
+        }
+    }
+
+    fn find(quic: &quiche::Connection, route: Route) -> Option<Self> {
+        let mut paths = quic.path_stats();
+        let path = paths.find(|path| Route::of(path) == route);
+        path.map(|path| State::of(&path))
+    }
 }
 
 /// Lets quiche make one PING more for a path on which nobody answered, and whose three

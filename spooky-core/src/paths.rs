@@ -74,6 +74,21 @@ impl Paths {
         }
     }
 
+    /// See [`Moves::has_failed`].
+    pub(crate) fn has_failed(&self, quic: &quiche::Connection, route: Route) -> bool {
+        self.moves.has_failed(quic, route)
+    }
+
+    /// See [`Moves::revive`].
+    pub(crate) fn revive(&mut self, quic: &mut quiche::Connection, route: Route) {
+        self.moves.revive(quic, route);
+    }
+
+    /// See [`Moves::revival`].
+    pub(crate) fn revival(&mut self) -> Option<(Vec<u8>, Route)> {
+        self.moves.revival()
+    }
+
     /// See [`Moves::ping`].
     pub(crate) fn ping(
         &mut self,

@@ -18,6 +18,7 @@ use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
+use crate::moves::Route;
 use crate::paths::{Paths, Told};
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
@@ -192,8 +193,13 @@ impl Session {
     ) {
         self.resets_due.room_is_unknown();
         self.heard = now;
+        let route = Route { from: to, to: from };
+        let had_failed = self.paths.has_failed(&self.quic, route);
         // An error closes the connection, which `is_over` tells.
         let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        if had_failed {
+            self.paths.revive(&mut self.quic, route);
+        }
         self.acks.received();
         let elsewhere = std::mem::replace(&mut self.peer, from) != from;
         if self.paths.look(&mut self.quic, elsewhere) {
@@ -790,6 +796,11 @@ impl Session {
         if closing && self.farewells > limits::FAREWELLS {
             return None;
         }
+        if let Some((bytes, route)) = self.paths.revival() {
+            buf.resize(buf.len().max(bytes.len()), 0);
+            buf[..bytes.len()].copy_from_slice(&bytes);
+            return Some(self.one(bytes.len(), route));
+        }
         let run = Run {
             socket: self.socket,
             path: None,
@@ -822,12 +833,16 @@ impl Session {
 
     fn ping_what_was_left(&mut self, buf: &mut [u8]) -> Option<Transmit> {
         let (size, route) = self.paths.ping(&mut self.quic, buf)?;
-        Some(Transmit {
+        Some(self.one(size, route))
+    }
+
+    fn one(&self, size: usize, route: Route) -> Transmit {
+        Transmit {
             socket: self.socket,
             from: route.from,
             to: route.to,
             size,
             segment_size: None,
-        })
+        }
     }
 }
