@@ -220,13 +220,17 @@ impl Moves {
     ///
     /// quiche 0.30 makes it the path in use, as a path that counts for none until a
     /// challenge was sent on it, and closes the connection with the next datagram that
-    /// finds no path in use. So the challenge is made at once.
+    /// finds no path in use. So the challenge is made at once. Where that path's window
+    /// has no room for one, quiche is made to look for another path, as it does whenever
+    /// its timers are looked at, and the next datagram is another chance.
     pub(crate) fn revive(&mut self, quic: &mut quiche::Connection, route: Route) {
         let mut out = vec![0; limits::LEAST_DATAGRAM];
-        // `Done`: the datagram was nothing that moves a connection.
         if let Ok((len, _)) = quic.send_on_path(&mut out, Some(route.from), Some(route.to)) {
             out.truncate(len);
             self.revival = Some((out, route));
+        }
+        if State::find(quic, route) == Some(State::Failed) {
+            quic.on_timeout();
         }
     }
 
