@@ -35,6 +35,12 @@ fn made_inputs_reach_every_ending() {
     let not_here = [
         "datagrams_misrouted",
         "connections_refused",
+        "connections_refused_limit",
+        "connections_refused_half_open",
+        "connections_refused_per_ip",
+        "connections_refused_rate",
+        "connections_refused_rate_per_ip",
+        "connections_refused_draining",
         "connections_reset_floods",
         "events_dropped",
     ];

@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use crate::downstream::Budget;
 use crate::io::{SocketId, Transmit};
 use crate::limits;
 use crate::moves::Route;
@@ -53,6 +54,7 @@ impl Assembly {
     pub(crate) fn transmit(
         &mut self,
         quic: &mut quiche::Connection,
+        budget: &mut Budget,
         run: Run,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
@@ -60,10 +62,10 @@ impl Assembly {
         if buf.len() < room {
             buf.resize(room, 0);
         }
-        let (segment, route) = self.first(quic, run, buf)?;
+        let (segment, route) = self.first(quic, budget, run, buf)?;
         let (mut size, mut count) = (segment, 1);
         while count < run.segments && size + limits::SEGMENT_BUFFER <= buf.len() {
-            let Some((len, next)) = send(quic, run, &mut buf[size..]) else {
+            let Some((len, next)) = send(quic, budget, run, &mut buf[size..]) else {
                 break;
             };
             if len > segment || next != route {
@@ -90,6 +92,7 @@ impl Assembly {
     fn first(
         &mut self,
         quic: &mut quiche::Connection,
+        budget: &mut Budget,
         run: Run,
         buf: &mut [u8],
     ) -> Option<(usize, Route)> {
@@ -98,7 +101,7 @@ impl Assembly {
             buf[..len].copy_from_slice(&self.carried);
             return Some((len, route));
         }
-        send(quic, run, buf)
+        send(quic, budget, run, buf)
     }
 }
 
@@ -113,11 +116,18 @@ pub(crate) fn paced(quic: &quiche::Connection, now: Instant) -> Option<Instant> 
     (waits && at.saturating_duration_since(now) > limits::PACING_SLACK).then_some(at)
 }
 
-fn send(quic: &mut quiche::Connection, run: Run, out: &mut [u8]) -> Option<(usize, Route)> {
+/// What was carried over was counted when it was made.
+fn send(
+    quic: &mut quiche::Connection,
+    budget: &mut Budget,
+    run: Run,
+    out: &mut [u8],
+) -> Option<(usize, Route)> {
     if paced(quic, run.now).is_some() {
         return None;
     }
-    let out = &mut out[..run.bytes];
+    let room = budget.room(run.bytes)?;
+    let out = &mut out[..room];
     let (from, to) = run.path.map(|path| (path.from, path.to)).unzip();
     let sent = match quic.send_on_path(out, from, to) {
         Err(quiche::Error::Done) => return None,
@@ -136,6 +146,7 @@ fn send(quic: &mut quiche::Connection, run: Run, out: &mut [u8]) -> Option<(usiz
         Ok(sent) => Some(sent),
     };
     sent.map(|(len, info)| {
+        budget.sent(len);
         let route = Route {
             from: info.from,
             to: info.to,

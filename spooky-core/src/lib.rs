@@ -110,6 +110,7 @@ mod listener;
 mod liveness;
 mod material;
 mod moves;
+mod names;
 mod paths;
 mod proxy;
 mod resets;

@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-/// Client connections of the process. At 37 kB each (measured, idle) this is 3.7 GB.
-pub const DOWNSTREAM_CONNECTIONS: u32 = 100_000;
+/// Clients that are refused and told so, in the whole process: at some 10 µs each this is
+/// a hundredth of a processor. Others wait until they give up.
+pub const REFUSALS_PER_SECOND: u32 = 1000;
+
+/// Addresses whose pace is known at once, for `limits.new_connections_per_ip_per_second`:
+/// those that were admitted within a second. Beyond, only what holds for all bounds them.
+pub const PACED_ADDRESSES: usize = 65_536;
 
 /// Client connections of the process whose handshake is not complete. At 31 kB each
 /// (measured) a flood of first packets is held to 300 MB.
 pub const HALF_OPEN: u32 = 10_000;
-
-/// A client's handshake must be complete after this.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes one stream may write before the next one has its turn.
 ///

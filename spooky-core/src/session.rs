@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::acks::Acks;
 use crate::assembly::{Assembly, Run, paced};
 use crate::config::Quic;
+use crate::downstream::{Budget, packets_to_handshake};
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
 use crate::http::{Fields, HeadError, LocalReply, Priority};
@@ -115,6 +116,8 @@ pub(crate) struct Session {
     paths: Paths,
     /// When the pacer lets the next datagram go.
     paced: Option<Instant>,
+    /// How much may be sent to a client that has not proved its address.
+    pub(crate) budget: Budget,
     liveness: Liveness,
     /// When the last datagram arrived.
     heard: Instant,
@@ -158,6 +161,7 @@ impl Session {
             peer,
             paths: Paths::new(local, peer, settings),
             paced: None,
+            budget: Budget::Validated,
             liveness: Liveness::new(settings.idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
@@ -195,8 +199,12 @@ impl Session {
         self.heard = now;
         let route = Route { from: to, to: from };
         let had_failed = self.paths.has_failed(&self.quic, route);
-        // An error closes the connection, which `is_over` tells.
-        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        if self.budget.is_validated() {
+            // An error closes the connection, which `is_over` tells.
+            let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        } else {
+            self.receive_unvalidated(data, from, to);
+        }
         if had_failed {
             self.paths.revive(&mut self.quic, route);
         }
@@ -211,9 +219,30 @@ impl Session {
         self.liveness.received(stats.recv, now);
     }
 
+    /// All that HTTP/3 waits for is there, and it was not begun yet.
+    pub(crate) fn may_start_http(&self) -> bool {
+        self.h3.is_none() && self.quic.is_established() && !self.is_over()
+    }
+
+    /// Takes in a datagram of a client that has not proved its address, which this one
+    /// may do.
+    fn receive_unvalidated(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr) {
+        self.budget.received(data.len(), from);
+        // There are no Handshake keys before the ClientHello is whole. Looking only then
+        // also keeps early data that waited for it out of the count.
+        let hello = self.quic.peer_transport_params().is_some();
+        let needed = packets_to_handshake(data).filter(|_| hello);
+        let before = self.quic.stats().recv;
+        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let taken = self.quic.stats().recv - before;
+        if self.quic.is_established() || needed.is_some_and(|needed| taken >= needed) {
+            self.budget.validate();
+        }
+    }
+
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
     pub(crate) fn start_http(&mut self, config: h3::Config) -> bool {
-        if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
+        if self.may_start_http() {
             self.wrote();
             match h3::Connection::new(&mut self.quic, config) {
                 Ok(h3) => self.h3 = Some(h3),
@@ -262,7 +291,9 @@ impl Session {
 
     /// quiche is done with it: the slot may be freed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.quic.is_closed() || self.farewells > limits::FAREWELLS
+        // A goodbye that may not be sent is not waited for.
+        let mute = self.quic.local_error().is_some() && self.budget.room(1).is_none();
+        self.quic.is_closed() || self.farewells > limits::FAREWELLS || mute
     }
 
     /// It ended because nothing was heard for too long.
@@ -317,6 +348,22 @@ impl Session {
         self.wrote();
         // `Done`: it was closed already.
         let _ = self.quic.close(true, code, reason);
+    }
+
+    /// Closes as TLS does when it refuses to go on (RFC 9001 section 4.8).
+    pub(crate) fn close_with_alert(&mut self, alert: u8, reason: &[u8]) {
+        const CRYPTO_ERROR: u64 = 0x100;
+        self.wrote();
+        let code = CRYPTO_ERROR + u64::from(alert);
+        // `Done`: it was closed already.
+        let _ = self.quic.close(false, code, reason);
+    }
+
+    /// The certificate that the peer has shown, and that was verified. With it, whether
+    /// that was long ago, on a connection that this one resumes.
+    pub(crate) fn peer_certificate(&self) -> Option<(&[u8], bool)> {
+        let der = self.quic.peer_cert()?;
+        Some((der, self.quic.is_resumed()))
     }
 
     /// The next HTTP/3 event. A fault of the peer has closed the connection already.
@@ -808,7 +855,7 @@ impl Session {
             bytes: self.paths.datagram_bytes(),
             now,
         };
-        let mut transmit = assembly.transmit(&mut self.quic, run, buf);
+        let mut transmit = assembly.transmit(&mut self.quic, &mut self.budget, run, buf);
         if transmit.is_none()
             && let Some(path) = self.paths.in_use_beside_others()
         {
@@ -817,7 +864,7 @@ impl Session {
                 ..run
             };
             transmit = assembly
-                .transmit(&mut self.quic, run, buf)
+                .transmit(&mut self.quic, &mut self.budget, run, buf)
                 .or_else(|| self.ping_what_was_left(buf));
         }
         self.paced = match transmit {

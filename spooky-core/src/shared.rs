@@ -65,7 +65,7 @@ impl Shared {
         Arc::new(Shared {
             workers: workers.max(1),
             secrets: Secrets::new(&seed, &[]),
-            admission: Arc::default(),
+            admission: Arc::new(Admission::new(&setup.config().limits)),
             backends,
         })
     }

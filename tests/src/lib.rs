@@ -65,4 +65,5 @@ pub const fn millis(count: u64) -> Duration {
 pub mod raw;
 pub mod rig;
 pub mod sim;
+pub mod stranger;
 pub mod tls;

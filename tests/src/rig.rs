@@ -213,6 +213,11 @@ impl Rig {
         count
     }
 
+    /// Does something with the proxy, and counts what it takes; see [`Rig::held`].
+    pub fn charged<T>(&mut self, f: impl FnOnce(&mut Proxy) -> T) -> T {
+        charged(|| f(&mut self.proxy))
+    }
+
     /// Bytes that the proxies of this thread hold, and what they gave out that still
     /// lives, as [`Rig::records`]; in a binary whose allocator is
     /// [`Counting`](crate::sim::Counting).

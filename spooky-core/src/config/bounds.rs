@@ -21,6 +21,9 @@ pub(super) const WORKERS: RangeInclusive<u16> = 1..=1024;
 /// Socket buffers, bytes. The kernel halves and doubles these in an `int`.
 pub(super) const SOCKET_BUFFER: RangeInclusive<u64> = KIB * 4..=GIB;
 
+/// Certificates besides the first. Each costs every worker some kilobytes.
+pub(super) const CERTIFICATES: usize = 1000;
+
 /// Silence before a QUIC connection is given up.
 pub(super) const QUIC_IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
@@ -49,6 +52,16 @@ pub(super) const IDLE_CONNECTIONS: RangeInclusive<u32> = 0..=65_536;
 pub(super) const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 /// Requests that wait for a place.
 pub(super) const PENDING: RangeInclusive<u32> = 0..=1_000_000;
+
+/// Clients' connections. Ten million take some 370 GB.
+pub(super) const CLIENTS: RangeInclusive<u32> = 1..=10_000_000;
+/// Connections of one address, or no bound.
+pub(super) const CLIENTS_PER_IP: RangeInclusive<u32> = 0..=10_000_000;
+/// Connections that begin within a second, or no bound. A process makes a few thousand
+/// a second with each of its processors.
+pub(super) const NEW_CONNECTIONS: RangeInclusive<u32> = 0..=1_000_000;
+/// Requests on a client's connection, or no bound.
+pub(super) const REQUESTS_PER_CONNECTION: RangeInclusive<u32> = 0..=1_000_000_000;
 
 /// A duration that has to pass before something happens. More than a day is a
 /// slip of the pen.

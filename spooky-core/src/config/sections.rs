@@ -6,7 +6,7 @@ use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
     AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Forwarding, Limits, Listen,
-    LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
+    LoadBalancing, Log, Quic, Timeouts, Upstream, Workers,
 };
 use super::node::Node;
 use super::scalar;
@@ -19,7 +19,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let root = decoder.root(root, &schema::ROOT);
     let workers = decoder.value(&root, "workers", Workers::Auto, scalar::workers);
     let listen = listen(decoder, &root);
-    let tls = tls(decoder, &root);
+    let tls = super::identities::tls(decoder, &root);
     let quic = quic(decoder, &root);
     let upstream = upstream(decoder, &root, quic.clone());
     let forwarding = forwarding(decoder, &root);
@@ -63,17 +63,6 @@ fn listen(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Listen> {
         port: port?,
         receive_buffer,
         send_buffer,
-    })
-}
-
-fn tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Tls> {
-    let view = decoder.required_section(root, "tls", &schema::TLS)?;
-    let base = decoder.base;
-    let cert = decoder.required(&view, "cert", |node| scalar::path(node, base));
-    let key = decoder.required(&view, "key", |node| scalar::path(node, base));
-    Some(Tls {
-        cert: cert?,
-        key: key?,
     })
 }
 
@@ -271,6 +260,7 @@ fn forwarding(decoder: &mut Decoder<'_>, root: &View<'_>) -> Forwarding {
         forwarded: decoder.value(&view, "forwarded", default.forwarded, scalar::flag),
         via: decoder.value(&view, "via", default.via, scalar::pseudonym),
         proxy_status: decoder.value(&view, "proxy_status", default.proxy_status, scalar::flag),
+        client_cert: decoder.value(&view, "client_cert", default.client_cert, scalar::flag),
     }
 }
 
@@ -278,7 +268,41 @@ fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
     let view = decoder.section(root, "limits", &schema::LIMITS);
     let default = Limits::default();
     let wait = |node: &_| scalar::duration(node, &bounds::WAIT);
+    let per_second = |node: &_| scalar::number(node, &bounds::NEW_CONNECTIONS);
     Limits {
+        connections: decoder.value(&view, "connections", default.connections, |node| {
+            scalar::number(node, &bounds::CLIENTS)
+        }),
+        connections_per_ip: decoder.value(
+            &view,
+            "connections_per_ip",
+            default.connections_per_ip,
+            |node| scalar::number(node, &bounds::CLIENTS_PER_IP),
+        ),
+        new_connections_per_second: decoder.value(
+            &view,
+            "new_connections_per_second",
+            default.new_connections_per_second,
+            per_second,
+        ),
+        new_connections_per_ip_per_second: decoder.value(
+            &view,
+            "new_connections_per_ip_per_second",
+            default.new_connections_per_ip_per_second,
+            per_second,
+        ),
+        requests_per_connection: decoder.value(
+            &view,
+            "requests_per_connection",
+            default.requests_per_connection,
+            |node| scalar::number(node, &bounds::REQUESTS_PER_CONNECTION),
+        ),
+        handshake_timeout: decoder.value(
+            &view,
+            "handshake_timeout",
+            default.handshake_timeout,
+            wait,
+        ),
         request_header_timeout: decoder.value(
             &view,
             "request_header_timeout",

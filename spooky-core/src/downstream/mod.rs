@@ -1,13 +1,17 @@
 //! Stage 2: a client's connection.
 
 mod admission;
+mod budget;
 mod cancels;
 mod early;
+mod pace;
+mod places;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use admission::{Admission, Permit};
+pub(crate) use admission::{Admission, Permit, Refusal};
+pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
 
 use crate::session::Session;
@@ -37,6 +41,9 @@ pub(crate) struct Connection {
     pub(crate) early: EarlyPriorities,
     /// Requests that the client gave up before their responses began.
     pub(crate) cancels: Cancels,
+    /// The certificate that the client showed, as backends learn of it; `None` without
+    /// `forwarding.client_cert`, too.
+    pub(crate) certificate: Option<Box<[u8]>>,
 }
 
 /// How far a client's connection has come.

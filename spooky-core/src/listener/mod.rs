@@ -1,6 +1,7 @@
 //! Stage 1: which connection does a datagram belong to, or does it start one?
 
 mod ids;
+mod refusal;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -146,6 +147,16 @@ pub(crate) struct Stateless {
 }
 
 impl Stateless {
+    /// A refusal in answer to `header` (RFC 9000 section 5.2.2).
+    pub(crate) fn refusal(
+        header: &quiche::Header<'_>,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<Self> {
+        let bytes = refusal::connection_refused(header)?;
+        Some(Stateless { from, to, bytes })
+    }
+
     /// Version negotiation in answer to `header` (RFC 9000 section 6).
     pub(crate) fn negotiation(
         header: &quiche::Header<'_>,

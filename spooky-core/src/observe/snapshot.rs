@@ -58,8 +58,21 @@ counters! {
     datagrams_misrouted,
     /// Client connections accepted.
     connections_accepted,
-    /// Client connections refused because a bound was reached.
+    /// First datagrams of client connections that were refused. A client that is not
+    /// answered, or needs two datagrams to ask, counts more than once.
     connections_refused,
+    /// … because of `limits.connections`.
+    connections_refused_limit,
+    /// … because of the bound on unfinished handshakes.
+    connections_refused_half_open,
+    /// … because of `limits.connections_per_ip`.
+    connections_refused_per_ip,
+    /// … because of `limits.new_connections_per_second`.
+    connections_refused_rate,
+    /// … because of `limits.new_connections_per_ip_per_second`.
+    connections_refused_rate_per_ip,
+    /// … because the process is on its way out.
+    connections_refused_draining,
     /// Client connections that failed before the handshake was complete.
     handshakes_failed,
     /// Client connections closed because of `limits.resets_per_connection`.

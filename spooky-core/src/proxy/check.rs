@@ -93,12 +93,18 @@ impl Proxy {
             self.exchanges.len(),
             "each exchange is on one client's connection"
         );
-        // Other workers have some too.
-        let counted = self.shared.admission.half_open() as usize;
-        assert!(
-            half_open == counted || (half_open < counted && self.shared.workers() > 1),
-            "{half_open} half-open connections, {counted} counted"
-        );
+        let admission = &self.shared.admission;
+        for (held, counted, what) in [
+            (half_open, admission.half_open(), "half-open"),
+            (self.downstreams.len(), admission.connections(), "all"),
+        ] {
+            // Other workers have some too.
+            let counted = counted as usize;
+            assert!(
+                held == counted || (held < counted && self.shared.workers() > 1),
+                "{what} connections: {held} held, {counted} counted"
+            );
+        }
     }
 
     fn check_backends(&self) {

@@ -141,6 +141,12 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
+        if conn.session.may_start_http() {
+            self.look_at_certificate(handle, now);
+        }
+        let Some(conn) = self.downstreams.get(handle) else {
+            return;
+        };
         if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
             self.downstream_established(handle);
         }
@@ -161,16 +167,18 @@ impl Proxy {
             self.send_held_heads(handle, now);
             self.turn_responses(handle, now);
         }
+        let most = self.most_streams();
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
         conn.session.sweep();
         let resets = conn.session.resets_told();
+        let had_all = conn.next_stream >= most;
         if conn.session.is_over() {
             self.downstream_over(handle, now);
         } else if resets > 2 * limits::RESETS_TOLD {
             self.send_away(handle);
-        } else if self.drain.is_some() || resets > limits::RESETS_TOLD {
+        } else if self.drain.is_some() || resets > limits::RESETS_TOLD || had_all {
             self.drain_downstream(handle, now);
         }
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
@@ -15,6 +16,7 @@
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
 
+mod certificates;
 mod check;
 mod drive;
 mod ending;
@@ -22,6 +24,7 @@ mod headless;
 mod places;
 mod priorities;
 mod receive;
+mod refuse;
 mod request;
 mod response;
 mod timeouts;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::RngExt;
 
 use super::{Owner, Proxy};
-use crate::downstream::{Cancels, Connection, EarlyPriorities, Phase};
+use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Phase, Refusal};
 use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
 use crate::limits;
 use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
@@ -150,10 +150,8 @@ impl Proxy {
                 }
             }
             Stranger::Accept(header) => match self.accept(&header, from, to, now) {
-                Some(handle) => {
-                    self.deliver(ConnectionRef::Downstream(handle), data, from, to, now)
-                }
-                None => self.counters.connections_refused += 1,
+                Ok(handle) => self.deliver(ConnectionRef::Downstream(handle), data, from, to, now),
+                Err(refusal) => self.refuse(refusal, &header, from, to, now),
             },
         }
     }
@@ -164,20 +162,21 @@ impl Proxy {
         from: SocketAddr,
         to: SocketAddr,
         now: Instant,
-    ) -> Option<Handle> {
+    ) -> Result<Handle, Refusal> {
         if self.drain.is_some() {
-            return None;
+            return Err(Refusal::Draining);
         }
-        let permit = self.shared.admission.admit()?;
+        let permit = self.shared.admission.admit(from, now)?;
         let id = self.issue_id();
         // Resets are not sent yet, but the peer needs a token nobody can guess.
         self.server
             .quic
             .set_stateless_reset_token(Some(self.rng.random()));
         let scid = quiche::ConnectionId::from_ref(&id);
-        let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic).ok()?;
+        let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic)
+            .map_err(|_| Refusal::Broken)?;
         let timer = self.timers.create(Owner::Drain, now);
-        let session = Session::new(
+        let mut session = Session::new(
             quic,
             SocketId::LISTENER,
             to,
@@ -185,9 +184,10 @@ impl Proxy {
             &self.setup.config().quic,
             now,
         );
+        session.budget = Budget::unvalidated(from);
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
-            deadline: now + limits::HANDSHAKE_TIMEOUT,
+            deadline: now + self.setup.config().limits.handshake_timeout,
         };
         let handle = self.downstreams.insert(Connection {
             session,
@@ -200,13 +200,14 @@ impl Proxy {
             lingers: None,
             early: EarlyPriorities::default(),
             cancels: Cancels::default(),
+            certificate: None,
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));
         self.routes.insert(id, connection);
         self.routes.insert_chosen(chosen, handle);
         self.counters.connections_accepted += 1;
-        Some(handle)
+        Ok(handle)
     }
 
     pub(super) fn issue_id(&mut self) -> Cid {

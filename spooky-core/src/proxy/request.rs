@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::tunnels::tunnel_refusal;
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{Bounds, Fields, HeadError, Priority, Refused, RequestHead, parse_trailers};
+use crate::http::{
+    Bounds, Client, Fields, HeadError, Priority, Refused, RequestHead, parse_trailers,
+};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -43,8 +45,9 @@ impl Proxy {
         stream: u64,
         now: Instant,
     ) -> Option<(Handle, bool)> {
+        let most = self.most_streams();
         let conn = self.downstreams.get_mut(downstream)?;
-        let refused = conn.goaway.is_some_and(|id| stream >= id);
+        let refused = stream >= conn.goaway.unwrap_or(most).min(most);
         conn.next_stream = conn.next_stream.max(stream + 4);
         let ended = conn.session.is_read(stream);
         let client = conn.client;
@@ -60,6 +63,18 @@ impl Proxy {
         conn.session.exchanges.insert(stream, id);
         self.counters.requests += 1;
         Some((id, refused))
+    }
+
+    /// The first stream that is beyond `limits.requests_per_connection`.
+    ///
+    /// By its number, and not by a count: which requests are refused must not depend on
+    /// the order in which they come, as a GOAWAY says from which on they are.
+    pub(super) fn most_streams(&self) -> u64 {
+        match self.setup.config().limits.requests_per_connection {
+            0 => u64::MAX,
+            // RFC 9000 section 2.1: a client's bidirectional streams are 0, 4, 8 …
+            most => 4 * u64::from(most),
+        }
     }
 
     pub(super) fn head_bounds(&self) -> Bounds {
@@ -82,6 +97,9 @@ impl Proxy {
             Err(Refused { glimpse, .. }) => exchange.refused = Some(glimpse),
         }
         exchange.reason = Some(Reason::Draining);
+        if self.drain.is_none() {
+            exchange.detail = Some("after the connection's last request".into());
+        }
         self.reset_client(id, code::REQUEST_REJECTED, now);
     }
 
@@ -204,7 +222,12 @@ impl Proxy {
             return true;
         };
         let fin = exchange.request.ended && exchange.request.trailers.is_none();
-        let fields = self.forwarder.request(head, exchange.client.ip());
+        let asker = self.downstreams.get(exchange.downstream);
+        let client = Client {
+            ip: exchange.client.ip(),
+            certificate: asker.and_then(|asker| asker.certificate.as_deref()),
+        };
+        let fields = self.forwarder.request(head, client);
         match conn.session.send_request(fields, fin) {
             Ok(stream) => {
                 exchange.state = State::Open { connection, stream };

@@ -189,13 +189,15 @@ impl Proxy {
 
     /// Says GOAWAY once, and closes a connection that has nothing left to do.
     pub(super) fn drain_downstream(&mut self, handle: Handle, now: Instant) {
+        let most = self.most_streams();
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
         if conn.session.is_over() {
             return;
         }
-        let id = conn.next_stream;
+        // Those beyond were refused already.
+        let id = conn.next_stream.min(most);
         if conn.goaway.is_none() && conn.session.send_goaway(id) {
             conn.goaway = Some(id);
             conn.lingers = Some(now + limits::GOODBYE);

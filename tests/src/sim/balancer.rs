@@ -12,6 +12,7 @@ use spooky_core::observe::Snapshot;
 use spooky_core::pump::{Io, Pump, Sent};
 use spooky_core::{Material, Params, Proxy, Setup, Shared};
 
+use super::amplification::Amplification;
 use super::memory;
 use super::plan::Scenario;
 use super::quic::{Identity, NAME};
@@ -51,6 +52,7 @@ pub(crate) struct Balancer {
     most_live: u64,
     /// The most connections to backends there were at once.
     most_backend_connections: u64,
+    amplification: Amplification,
     /// Bytes it held when it had nothing to do yet.
     began_with: i64,
 }
@@ -125,6 +127,7 @@ impl Balancer {
             next_check: 0,
             most_live: 0,
             most_backend_connections: 0,
+            amplification: Amplification::of(listener),
             began_with,
         }
     }
@@ -148,6 +151,7 @@ impl Balancer {
         bytes: &mut [u8],
     ) {
         let (index, socket) = self.place(from, to);
+        self.amplification.received(from, to, bytes);
         let mut misrouted = Vec::new();
         let data = Datagram {
             socket,
@@ -283,7 +287,14 @@ impl Balancer {
         let now = Instant::now();
         for worker in &mut self.workers {
             if worker.pump_at.is_some_and(|at| at <= now) {
-                worker.pump(cx, self.segments, self.blocked, &mut self.dice);
+                let amplification = &mut self.amplification;
+                worker.pump(
+                    cx,
+                    self.segments,
+                    self.blocked,
+                    amplification,
+                    &mut self.dice,
+                );
             }
         }
         self.steps += 1;
@@ -398,7 +409,14 @@ impl Worker {
         self.pump_at = Some(self.pump_at.map_or(at, |planned| planned.min(at)));
     }
 
-    fn pump(&mut self, cx: &mut Cx<'_>, segments: usize, blocked: u32, dice: &mut Rng) {
+    fn pump(
+        &mut self,
+        cx: &mut Cx<'_>,
+        segments: usize,
+        blocked: u32,
+        amplification: &mut Amplification,
+        dice: &mut Rng,
+    ) {
         let now = Instant::now();
         if now >= self.clock_at {
             self.clock_at = now + CLOCK_EVERY;
@@ -439,6 +457,7 @@ impl Worker {
             );
         }
         for (from, to, bytes) in datagrams {
+            amplification.sent(from, to, bytes.len());
             cx.send(from, to, &bytes, now);
         }
         for event in events {

@@ -79,6 +79,7 @@ pub fn generate(seed: u64, dice: &mut dyn Dice) -> Scenario {
         clients: (0..clients)
             .map(|_| client(dice, size, until, misbehaves))
             .collect(),
+        names: 0,
         client_link: link(dice),
         backend_link: if dice.percent(50) {
             Link::rack()
@@ -97,6 +98,12 @@ pub fn generate(seed: u64, dice: &mut dyn Dice) -> Scenario {
     for backend in &mut scenario.backends {
         backend.link = dice.percent(10).then(|| link(dice));
     }
+    // Up to 12 kB of certificate.
+    scenario.names = if dice.percent(20) {
+        dice.between(1, 300) as u32
+    } else {
+        0
+    };
     scenario
 }
 

@@ -34,6 +34,7 @@
 //!     .check(10, |told| assert!(told.answered() > 590, "{:?}", told.tally()));
 //! ```
 
+mod amplification;
 mod backend;
 mod balancer;
 mod client;

@@ -26,6 +26,9 @@ pub struct Scenario {
     pub turn: Duration,
     /// Chance, in a million, that a socket of the balancer is full when it sends.
     pub blocked: u32,
+    /// Names besides its own on the certificates, each about 40 bytes.
+    #[serde(default)]
+    pub names: u32,
     /// Who asks.
     pub clients: Vec<ClientPlan>,
     /// Who answers.

@@ -35,12 +35,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Made of the simulation's entropy, valid in its time.
-    pub(crate) fn new() -> Identity {
-        Self::build().expect("BoringSSL makes certificates")
+    /// Made of the simulation's entropy, valid in its time, with so many names more.
+    pub(crate) fn new(names: u32) -> Identity {
+        Self::build(names).expect("BoringSSL makes certificates")
     }
 
-    fn build() -> Result<Identity, boring::error::ErrorStack> {
+    fn build(more: u32) -> Result<Identity, boring::error::ErrorStack> {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
         let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
         let mut name = X509NameBuilder::new()?;
@@ -56,9 +56,12 @@ impl Identity {
         builder.set_pubkey(&key)?;
         builder.set_not_before(Asn1Time::days_from_now(0)?.as_ref())?;
         builder.set_not_after(Asn1Time::days_from_now(30)?.as_ref())?;
-        let names = SubjectAlternativeName::new()
-            .dns(NAME)
-            .build(&builder.x509v3_context(None, None))?;
+        let mut names = SubjectAlternativeName::new();
+        names.dns(NAME);
+        for n in 0..more {
+            names.dns(&format!("service-{n:06}.internal.example.net"));
+        }
+        let names = names.build(&builder.x509v3_context(None, None))?;
         builder.append_extension(&names)?;
         builder.sign(&key, MessageDigest::sha256())?;
         Ok(Identity {

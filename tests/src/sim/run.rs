@@ -128,7 +128,7 @@ struct Played {
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, wires: &'a mut Wires) -> Self {
-        let identity = Identity::new();
+        let identity = Identity::new(scenario.names);
         let listener = address(192, 0, 0, 443);
         let dice = |label: u64| Rng::new(scenario.seed, 0x100 + label);
         let backend_addresses: Vec<_> = (0..scenario.backends.len())

@@ -165,6 +165,7 @@ impl Story {
                 segments: 8,
                 turn: Duration::ZERO,
                 blocked: 0,
+                names: 0,
                 clients: Vec::new(),
                 backends: Vec::new(),
                 client_link: Link::clean(),
@@ -284,6 +285,13 @@ impl Story {
     #[must_use]
     pub fn turn(mut self, turn: Duration) -> Self {
         self.scenario.turn = turn;
+        self
+    }
+
+    /// So many more names on the certificates, for a long handshake.
+    #[must_use]
+    pub fn names(mut self, count: u32) -> Self {
+        self.scenario.names = count;
         self
     }
 

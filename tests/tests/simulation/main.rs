@@ -5,6 +5,8 @@
 //! `SPOOKY_SIM_SEEDS=100` plays each with a hundred seeds; docs/simulation.md tells
 //! the rest.
 
+mod admission;
+mod amplification;
 mod cancelled;
 mod crash;
 mod drain;

@@ -52,6 +52,12 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(
         config.limits,
         Limits {
+            connections: 100_000,
+            connections_per_ip: 0,
+            new_connections_per_second: 0,
+            new_connections_per_ip_per_second: 0,
+            requests_per_connection: 0,
+            handshake_timeout: Duration::from_secs(10),
             request_header_timeout: Duration::from_secs(10),
             header_bytes: 32 << 10,
             headers: 100,
@@ -67,6 +73,7 @@ fn what_is_left_out_has_the_documented_default() {
             forwarded: false,
             via: Some("spooky".to_owned()),
             proxy_status: true,
+            client_cert: false,
         }
     );
     assert_eq!(config.log.level, log::LevelFilter::Info);
@@ -136,6 +143,12 @@ fn ranges_end_where_they_say() {
         limits        request_header_timeout 1ms 24h 0      25h      a duration from 1ms to 24h
         timeouts      idle             1ms  24h      0s     25h      a duration from 1ms to 24h
         timeouts      request          0s   24h      1441m  25h      a duration from 0s to 24h
+        limits        connections      1    10000000 0     10000001 a whole number from 1 to 10000000
+        limits        connections_per_ip 0  10000000 -1    10000001 a whole number from 0 to 10000000
+        limits        new_connections_per_second 0 1000000 -1 1000001 a whole number from 0 to 1000000
+        limits        new_connections_per_ip_per_second 0 1000000 -1 1000001 a whole number from 0 to 1000000
+        limits        requests_per_connection 0 1000000000 -1 1000000001 a whole number from 0 to 1000000000
+        limits        handshake_timeout 1ms 24h      0      25h      a duration from 1ms to 24h
         limits        body_bytes       0    1048576GiB  1125899906842625  1048577GiB  a size from 0 to 1048576GiB
         limits        resets_per_connection  1  1000000  0  1000001  a whole number from 1 to 1000000";
     for range in ranges.lines() {
