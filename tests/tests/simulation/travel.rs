@@ -72,7 +72,7 @@ fn datagrams_of_clients_that_moved_are_handed_to_their_worker() {
 }
 
 /// Three clients that fetch and three that send, while their NAT forgets them, or they
-/// move, every so often, twice at a time. They go on asking for a little afterwards: a
+/// move, every so often. They go on asking for a little afterwards: a
 /// client that says nothing cannot be found again.
 fn on_a_bad_road(link: Link, moves: fn(u32) -> FaultKind) -> Story {
     let chatter = || get(100).times(30).every(millis(400));
@@ -87,10 +87,9 @@ fn on_a_bad_road(link: Link, moves: fn(u32) -> FaultKind) -> Story {
         .backends(2);
     (0..10).fold(story, |story, n| {
         // All have shaken hands by then, whatever was lost.
-        let at = millis(3000) + millis(230) * n;
+        let at = millis(3000) + millis(330) * n;
         (0..6).fold(story, |story, client| {
-            let again = at + millis(60 + 7 * u64::from(client));
-            story.at(at, moves(client)).at(again, moves(client))
+            story.at(at + millis(7 * u64::from(client)), moves(client))
         })
     })
 }
