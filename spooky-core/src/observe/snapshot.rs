@@ -112,6 +112,9 @@ counters! {
     client_moves_refused,
     /// Connections back to the smallest datagrams because the larger ones stopped arriving.
     black_holes,
+    /// Connections of either side closed because of what the peer's frames cost to keep,
+    /// or because its packets broke a rule that is not looked after elsewhere.
+    connections_broken_rules,
     /// Connections to backends begun.
     backend_connections_opened,
     /// Connections to backends that failed before the handshake was complete.
