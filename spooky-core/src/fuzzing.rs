@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 
 use crate::config::{Forwarding, units};
 use crate::http::{
-    self, Bounds, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead, ResponseHead,
-    Signature,
+    self, Bounds, Client, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead,
+    ResponseHead, Signature,
 };
 use crate::listener::{self, Ids, Stranger};
 use crate::observe::Reason;
@@ -80,6 +80,10 @@ pub fn head(fields: Fields) -> (Option<RequestHead>, Option<Glimpse>) {
 
 /// The fields of a client's head as a backend gets them.
 pub fn forward(head: &RequestHead, client: IpAddr, config: &Forwarding) -> Fields {
+    let client = Client {
+        ip: client,
+        certificate: None,
+    };
     Forwarder::new(config).request(head, client).clone()
 }
 

@@ -108,6 +108,7 @@ pub mod limits;
 mod listener;
 mod liveness;
 mod material;
+mod names;
 mod proxy;
 mod resets;
 mod secrets;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::config::{Config, SecretSource};
 
@@ -15,6 +16,9 @@ pub struct Material {
     pub env: BTreeMap<String, Vec<u8>>,
     /// The system's trusted roots as DER, if [`Config::needs_system_roots`].
     pub system_roots: Vec<Vec<u8>>,
+    /// When they were read, for a word about certificates whose time is over; absent,
+    /// nobody asks.
+    pub wall: Option<SystemTime>,
 }
 
 impl std::fmt::Debug for Material {
@@ -24,6 +28,7 @@ impl std::fmt::Debug for Material {
             .field("files", &self.files.keys())
             .field("env", &self.env.keys())
             .field("system_roots", &self.system_roots.len())
+            .field("wall", &self.wall)
             .finish()
     }
 }
@@ -40,10 +45,6 @@ impl Material {
 
     /// A secret, without the line break that editors and `echo` leave at the end of a
     /// file; never empty.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the keys that use it come next")
-    )]
     pub(crate) fn secret(&self, source: &SecretSource) -> Result<&[u8], String> {
         let secret = match source {
             SecretSource::File(path) => {
@@ -130,7 +131,7 @@ mod tests {
         let printed = format!("{:?}", holding("open sesame"));
         assert_eq!(
             printed,
-            r#"Material { files: ["secret"], env: ["SECRET"], system_roots: 0 }"#
+            r#"Material { files: ["secret"], env: ["SECRET"], system_roots: 0, wall: None }"#
         );
     }
 

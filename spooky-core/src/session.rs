@@ -209,6 +209,11 @@ impl Session {
         while self.quic.path_event_next().is_some() {}
     }
 
+    /// All that HTTP/3 waits for is there, and it was not begun yet.
+    pub(crate) fn may_start_http(&self) -> bool {
+        self.h3.is_none() && self.quic.is_established() && !self.is_over()
+    }
+
     /// Takes in a datagram of a client that has not proved its address, which this one
     /// may do.
     fn receive_unvalidated(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr) {
@@ -227,7 +232,7 @@ impl Session {
 
     /// Begins HTTP/3 once the handshake is complete. True if it is running.
     pub(crate) fn start_http(&mut self, config: h3::Config) -> bool {
-        if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
+        if self.may_start_http() {
             self.wrote();
             match h3::Connection::new(&mut self.quic, config) {
                 Ok(h3) => self.h3 = Some(h3),
@@ -340,6 +345,22 @@ impl Session {
         self.wrote();
         // `Done`: it was closed already.
         let _ = self.quic.close(true, code, reason);
+    }
+
+    /// Closes as TLS does when it refuses to go on (RFC 9001 section 4.8).
+    pub(crate) fn close_with_alert(&mut self, alert: u8, reason: &[u8]) {
+        const CRYPTO_ERROR: u64 = 0x100;
+        self.wrote();
+        let code = CRYPTO_ERROR + u64::from(alert);
+        // `Done`: it was closed already.
+        let _ = self.quic.close(false, code, reason);
+    }
+
+    /// The certificate that the peer has shown, and that was verified. With it, whether
+    /// that was long ago, on a connection that this one resumes.
+    pub(crate) fn peer_certificate(&self) -> Option<(&[u8], bool)> {
+        let der = self.quic.peer_cert()?;
+        Some((der, self.quic.is_resumed()))
     }
 
     /// The next HTTP/3 event. A fault of the peer has closed the connection already.

@@ -3,16 +3,18 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Diagnostic};
+use crate::config::{ClientAuth, Config, Diagnostic};
 use crate::material::Material;
-use crate::tls::{self, Identity, IdentityError, TlsError, Trust};
+use crate::tls::{self, Clients, Identities, TlsError, Trust};
 
 /// A configuration, built. Shared by all workers.
 #[derive(Debug)]
 pub struct Setup {
     config: Config,
-    identity: Identity,
+    identities: Identities,
+    clients: Clients,
     trust: Trust,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Setup {
@@ -22,23 +24,25 @@ impl Setup {
     /// Every reason why it can't be run, each with its place in the configuration.
     pub fn build(config: Config, material: &Material) -> Result<Setup, Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
-        let identity = match identity(&config, material) {
-            Ok(identity) => Some(identity),
-            Err(found) => {
-                diagnostics.extend(found);
-                None
-            }
-        };
+        let mut warnings = Vec::new();
+        let identities = Identities::load(&config, material, &mut warnings)
+            .map_err(|found| diagnostics.extend(found))
+            .ok();
+        let clients = clients(&config, material, &mut warnings)
+            .map_err(|d| diagnostics.push(d))
+            .ok();
         let trust = trust(&config, material)
             .map_err(|d| diagnostics.push(d))
             .ok();
-        let (Some(identity), Some(trust)) = (identity, trust) else {
+        let (Some(identities), Some(clients), Some(trust)) = (identities, clients, trust) else {
             return Err(diagnostics);
         };
         let setup = Setup {
             config,
-            identity,
+            identities,
+            clients,
             trust,
+            warnings,
         };
         // Each worker makes its own contexts from the same parts; here is where it may fail.
         if let Err(error) = setup.server_config() {
@@ -66,8 +70,19 @@ impl Setup {
         &self.config
     }
 
+    /// What can be run and is probably not what was meant, such as a certificate whose
+    /// time is over. For whoever started it to tell.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
     pub(crate) fn server_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::server_config(&self.identity, &self.config.quic)
+        tls::server_config(&self.identities, &self.clients, &self.config)
     }
 
     pub(crate) fn client_config(&self) -> Result<quiche::Config, TlsError> {
@@ -75,20 +90,25 @@ impl Setup {
     }
 }
 
-fn identity(config: &Config, material: &Material) -> Result<Identity, Vec<Diagnostic>> {
-    let chain = file(config, material, "tls.cert", &config.tls.cert);
-    let key = file(config, material, "tls.key", &config.tls.key);
-    let (chain, key) = match (chain, key) {
-        (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
-    };
-    Identity::from_pem(chain, key).map_err(|error| {
-        let (path, file, text) = match error {
-            IdentityError::Chain(text) => ("tls.cert", &config.tls.cert, text),
-            IdentityError::Key(text) => ("tls.key", &config.tls.key, text),
-        };
-        vec![config.diagnostic(path, format!("{}: {text}", file.display()))]
-    })
+fn clients(
+    config: &Config,
+    material: &Material,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Clients, Diagnostic> {
+    let ClientAuth { mode, ca } = &config.tls.client_auth;
+    let path = "tls.client_auth.ca";
+    let bytes = ca.as_deref().map(|ca| file(config, material, path, ca));
+    let shown = || ca.as_deref().unwrap_or(Path::new("")).display();
+    let clients = Clients::new(*mode, bytes.transpose()?)
+        .map_err(|text| config.diagnostic(path, format!("{}: {text}", shown())))?;
+    let old = material
+        .wall
+        .map(|wall| tls::out_of_date(&clients.roots, wall));
+    warnings.extend(old.into_iter().flatten().map(|text| {
+        let message = format!("{}: {text}; no client's certificate is good by it", shown());
+        config.diagnostic(path, message)
+    }));
+    Ok(clients)
 }
 
 fn trust(config: &Config, material: &Material) -> Result<Trust, Diagnostic> {
@@ -183,12 +203,16 @@ backends:
         let at = "spooky.yaml:2:14: tls.cert: cert.pem: ";
         assert_eq!(
             refused(b"hello".to_vec()),
-            format!("{at}no CERTIFICATE block in it; PEM, leaf first, is expected")
+            format!(
+                "{at}it has no line beginning with -----BEGIN and is no DER certificate; \
+                 certificates as PEM or DER, leaf first, are expected"
+            )
         );
         assert_eq!(
             refused(private(&key)),
             format!(
-                "{at}no CERTIFICATE block in it; it holds a private key; PEM, leaf first, is expected"
+                "{at}no CERTIFICATE block in it; it holds a private key; \
+                 a chain, leaf first, is expected"
             )
         );
         let garbled = String::from_utf8(pem(&cert)).unwrap().replace("MI", "!!");
@@ -213,11 +237,17 @@ backends:
         let at = "spooky.yaml:2:29: tls.key: key.pem: ";
         assert_eq!(
             refused(locked),
-            format!("{at}the key is encrypted; give it without a password")
+            format!(
+                "{at}the key is encrypted; give it without a password, \
+                 or as a pkcs12 bundle with one"
+            )
         );
         assert_eq!(
             refused(pem(&cert)),
-            format!("{at}no usable private key in it; PEM as PKCS#8, PKCS#1 or SEC1 is expected")
+            format!(
+                "{at}no usable private key in it; it holds a certificate; \
+                 PKCS#8, PKCS#1 or SEC1, as PEM or DER, is expected"
+            )
         );
         assert_eq!(
             refused(private(&other)),
@@ -269,10 +299,14 @@ backends:
             )
         };
         let verified = print(NAMED_CA);
-        let end = "identity: Identity { chain: 1, .. }, trust: Roots(1) }";
+        let end = "identities: Identities([Identity { chain: 1, .. }]), \
+                   clients: Clients { mode: None, roots: 0 }, trust: Roots(1), warnings: [] }";
         assert!(verified.ends_with(end), "{verified}");
         let unverified = print(UNVERIFIED);
-        assert!(unverified.ends_with("trust: Anything }"), "{unverified}");
+        assert!(
+            unverified.ends_with("trust: Anything, warnings: [] }"),
+            "{unverified}"
+        );
     }
 
     /// What stands in the way of [`LEAST`] with `backend_tls`, given these bytes.

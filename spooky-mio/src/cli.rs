@@ -85,7 +85,12 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn run_daemon(path: &Path) -> ExitCode {
     match load(path) {
-        Ok(setup) => daemon::run(setup),
+        Ok(setup) => {
+            for warning in setup.warnings() {
+                log::warn!("{warning}");
+            }
+            daemon::run(setup)
+        }
         Err(diagnostics) => refuse(&diagnostics),
     }
 }
@@ -114,7 +119,12 @@ impl Front for Server {
 
 fn run_check(check: &Check) -> ExitCode {
     match load(&check.config) {
-        Ok(setup) => approve(check, setup.config()),
+        Ok(setup) => {
+            for warning in setup.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            approve(check, setup.config())
+        }
         Err(diagnostics) => refuse(&diagnostics),
     }
 }

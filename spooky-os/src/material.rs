@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use spooky_core::config::{Config, Diagnostic};
 use spooky_core::{Material, Setup};
@@ -51,6 +52,7 @@ pub fn read_material(config: &Config) -> Material {
         files: config.files().into_iter().map(read).collect(),
         env: config.env_vars().into_iter().filter_map(variable).collect(),
         system_roots,
+        wall: Some(SystemTime::now()),
     }
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 NAMES = [
@@ -18,6 +19,7 @@ NAMES = [
 ]
 
 PKCS8 = serialization.PrivateFormat.PKCS8
+PKCS12 = serialization.PrivateFormat.PKCS12
 # "Traditional" is PKCS#1 for an RSA key and SEC1 for an elliptic curve.
 TRADITIONAL = serialization.PrivateFormat.TraditionalOpenSSL
 
@@ -46,16 +48,19 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(_pem(self.certificate))
 
-    def issue(self, name: str, *, kind: str = "ec", encoding=PKCS8) -> Identity:
-        """A certificate for this machine, written as `name`.pem and `name`.key."""
+    def issue(
+        self, name: str, *, kind: str = "ec", encoding=PKCS8, names=NAMES, days: float = 7
+    ) -> Identity:
+        """A certificate, written as `name`.pem and `name`.key. It is for this machine
+        unless there are other `names`, and ends in so many days."""
         if kind == "rsa":
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         else:
             key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
-            self._builder(subject, key.public_key())
-            .add_extension(x509.SubjectAlternativeName(NAMES), critical=False)
+            self._builder(subject, key.public_key(), days)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         identity = Identity(self.folder / f"{name}.pem", self.folder / f"{name}.key")
@@ -66,7 +71,25 @@ class Authority:
         )
         return identity
 
-    def _builder(self, subject, public_key) -> x509.CertificateBuilder:
+    def bundle(self, identity: Identity, password: bytes, *, algorithm=None) -> Path:
+        """A PKCS#12 bundle of an identity, with the authority in it."""
+        certificate = x509.load_pem_x509_certificate(identity.cert.read_bytes())
+        key = serialization.load_pem_private_key(identity.key.read_bytes(), None)
+        lock = serialization.BestAvailableEncryption(password)
+        if algorithm is not None:
+            builder = PKCS12.encryption_builder().kdf_rounds(2000)
+            lock = builder.key_cert_algorithm(algorithm).build(password)
+        file = identity.cert.with_suffix(".p12")
+        file.write_bytes(
+            pkcs12.serialize_key_and_certificates(
+                b"bundle", key, certificate, [self.certificate], lock
+            )
+        )
+        return file
+
+    def _builder(
+        self, subject, public_key, days: float = 7
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.timezone.utc)
         return (
             x509.CertificateBuilder()
@@ -74,8 +97,8 @@ class Authority:
             .issuer_name(self.name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=7))
+            .not_valid_before(now - datetime.timedelta(days=2))
+            .not_valid_after(now + datetime.timedelta(days=days))
         )
 
 

@@ -207,14 +207,22 @@ class PacedConnection(QuicConnection):
 
 
 @asynccontextmanager
-async def connect(port: int, ca: Path, *, kind=QuicConnection, **settings):
-    """A connection to 127.0.0.1:`port`; `settings` go to aioquic's configuration."""
+async def connect(port: int, ca: Path, *, kind=QuicConnection, identity=None, **settings):
+    """A connection to 127.0.0.1:`port`, with the certificate of `identity`, if there is
+    one; `settings` go to aioquic's configuration."""
     # Large enough that only the test or the network holds a transfer back.
-    settings = {"max_data": 16 << 20, "max_stream_data": 4 << 20, **settings}
+    settings = {
+        "max_data": 16 << 20,
+        "max_stream_data": 4 << 20,
+        "server_name": "127.0.0.1",
+        **settings,
+    }
     configuration = QuicConfiguration(
-        is_client=True, alpn_protocols=["h3"], server_name="127.0.0.1", **settings
+        is_client=True, alpn_protocols=["h3"], **settings
     )
     configuration.load_verify_locations(str(ca))
+    if identity is not None:
+        configuration.load_cert_chain(str(identity.cert), str(identity.key))
     quic = kind(configuration=configuration)
     transport, client = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: Client(quic), local_addr=("127.0.0.1", 0)

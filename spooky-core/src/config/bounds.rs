@@ -21,6 +21,9 @@ pub(super) const WORKERS: RangeInclusive<u16> = 1..=1024;
 /// Socket buffers, bytes. The kernel halves and doubles these in an `int`.
 pub(super) const SOCKET_BUFFER: RangeInclusive<u64> = KIB * 4..=GIB;
 
+/// Certificates besides the first. Each costs every worker some kilobytes.
+pub(super) const CERTIFICATES: usize = 1000;
+
 /// Silence before a QUIC connection is given up.
 pub(super) const QUIC_IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);

@@ -98,18 +98,9 @@ impl<'a> Decoder<'a> {
             self.missing(parent, key);
             return Vec::new();
         };
-        let path = node::join(&parent.path, key);
-        let items: &[Node] = match &entry.node.value {
-            Value::List(items) => items,
-            Value::Refused => return Vec::new(),
-            Value::Nothing => &[],
-            Value::Scalar { .. } | Value::Section(_) => {
-                let keys = section.accepted.join(", ");
-                let what = format!("a list, each item beginning with '-' and having {keys}");
-                let message = scalar::expected(&what, &entry.node);
-                self.fault(entry.node.position, &path, message);
-                return Vec::new();
-            }
+        let path = parent.path_of(key);
+        let Some(items) = self.sections(entry, &path, section) else {
+            return Vec::new();
         };
         if items.is_empty() {
             self.fault(
@@ -118,10 +109,54 @@ impl<'a> Decoder<'a> {
                 "the list is empty; at least one is needed",
             );
         }
+        items
+    }
+
+    /// The list under `key`, each item a section; it may be empty or left out.
+    pub(super) fn optional_list<'n>(
+        &mut self,
+        parent: &View<'n>,
+        key: &'static str,
+        most: usize,
+        section: &'static Section,
+    ) -> Vec<View<'n>> {
+        let Some(entry) = parent.entry(key) else {
+            return Vec::new();
+        };
+        let path = parent.path_of(key);
+        if let Value::List(items) = &entry.node.value
+            && items.len() > most
+        {
+            let message = format!("the list has {} items; {most} at most", items.len());
+            self.fault(entry.position, &path, message);
+            return Vec::new();
+        }
+        self.sections(entry, &path, section).unwrap_or_default()
+    }
+
+    /// A list of sections, unless it is no list.
+    fn sections<'n>(
+        &mut self,
+        entry: &'n Entry,
+        path: &str,
+        section: &'static Section,
+    ) -> Option<Vec<View<'n>>> {
+        let items: &[Node] = match &entry.node.value {
+            Value::List(items) => items,
+            Value::Refused => return None,
+            Value::Nothing => &[],
+            Value::Scalar { .. } | Value::Section(_) => {
+                let keys = section.accepted.join(", ");
+                let what = format!("a list, each item beginning with '-' and having {keys}");
+                let message = scalar::expected(&what, &entry.node);
+                self.fault(entry.node.position, path, message);
+                return None;
+            }
+        };
         let views = items.iter().enumerate().map(|(index, item)| {
             self.view(format!("{path}[{index}]"), item.position, item, section)
         });
-        views.collect()
+        Some(views.collect())
     }
 
     /// The values under `key`, a list that may be empty or left out.
@@ -292,6 +327,11 @@ impl<'a> Decoder<'a> {
 }
 
 impl<'n> View<'n> {
+    /// The key was written, whatever stands there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
     fn entry(&self, key: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }

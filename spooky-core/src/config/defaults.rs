@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, Connections, Forwarding, LbType, Limits, LoadBalancing, Log, Quic, Timeouts,
-    XForwarded,
+    BackendTls, ClientAuth, ClientAuthMode, Connections, Forwarding, LbType, Limits, LoadBalancing,
+    Log, Quic, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -17,6 +17,16 @@ pub(super) const SOCKET_BUFFER: u64 = 4 << 20;
 pub(super) const WEBSOCKET: bool = true;
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Default for ClientAuth {
+    /// Nobody is asked.
+    fn default() -> Self {
+        ClientAuth {
+            mode: ClientAuthMode::None,
+            ca: None,
+        }
+    }
+}
 
 impl Default for Quic {
     fn default() -> Self {
@@ -81,6 +91,7 @@ impl Default for Forwarding {
             forwarded: false,
             via: Some("spooky".to_owned()),
             proxy_status: true,
+            client_cert: false,
         }
     }
 }

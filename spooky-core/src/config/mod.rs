@@ -19,6 +19,7 @@ mod bounds;
 mod decode;
 mod defaults;
 mod diagnostic;
+mod identities;
 mod model;
 mod network;
 mod node;
@@ -74,9 +75,7 @@ impl Config {
     /// certificates, keys, trusted roots, secrets.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        let named = [Some(&self.tls.cert), Some(&self.tls.key)]
-            .into_iter()
-            .chain([self.upstream.backend_tls.ca.as_ref()]);
+        let named = self.tls.files().chain(&self.upstream.backend_tls.ca);
         let secrets = self
             .secret_sources()
             .into_iter()
@@ -84,7 +83,7 @@ impl Config {
                 SecretSource::File(path) => Some(path),
                 SecretSource::Env(_) => None,
             });
-        for file in named.flatten().chain(secrets) {
+        for file in named.chain(secrets) {
             if !files.contains(file) {
                 files.push(file.clone());
             }
@@ -94,11 +93,11 @@ impl Config {
 
     /// Everything that says where a secret is kept.
     pub(crate) fn secret_sources(&self) -> Vec<&SecretSource> {
-        Vec::new()
+        self.tls.secret_sources().collect()
     }
 
     fn secret_sources_mut(&mut self) -> Vec<&mut SecretSource> {
-        Vec::new()
+        self.tls.secret_sources_mut().collect()
     }
 
     /// Whether backends are verified against the system's roots, because no
@@ -113,11 +112,8 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         let base = folder(self.positions.file());
         let mut printed = self.clone();
-        let tls = &mut printed.tls;
-        for path in [&mut tls.cert, &mut tls.key]
-            .into_iter()
-            .chain(&mut printed.upstream.backend_tls.ca)
-        {
+        let backend_ca = &mut printed.upstream.backend_tls.ca;
+        for path in printed.tls.files_mut().chain(backend_ca) {
             *path = as_written(path, base);
         }
         if let Some(AccessLog {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::{Network, Positions};
+use super::{Network, Positions, SecretSource};
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -75,16 +75,66 @@ pub struct Listen {
     pub send_buffer: u64,
 }
 
-/// The identity shown to clients. Paths are already resolved against the
-/// configuration file's folder.
+/// Who we are to clients, and who they have to be. Paths are already resolved
+/// against the configuration file's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Tls {
-    /// PEM chain, leaf first.
-    #[serde(serialize_with = "super::units::serialize_path")]
-    pub cert: PathBuf,
-    /// PEM private key: PKCS#8, PKCS#1 or SEC1.
-    #[serde(serialize_with = "super::units::serialize_path")]
-    pub key: PathBuf,
+    /// The identity for clients that no other fits.
+    #[serde(flatten)]
+    pub identity: IdentitySource,
+    /// More of them, chosen by the name a client asks for.
+    pub certificates: Vec<IdentitySource>,
+    /// Who clients have to be.
+    pub client_auth: ClientAuth,
+}
+
+/// Where a certificate chain and its key are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum IdentitySource {
+    /// In two files, which may be the same one.
+    Pair {
+        /// PEM or DER chain, leaf first.
+        #[serde(serialize_with = "super::units::serialize_path")]
+        cert: PathBuf,
+        /// Private key: PKCS#8, PKCS#1 or SEC1, as PEM or DER.
+        #[serde(serialize_with = "super::units::serialize_path")]
+        key: PathBuf,
+    },
+    /// In a bundle.
+    Bundle {
+        /// PKCS#12.
+        #[serde(serialize_with = "super::units::serialize_path")]
+        pkcs12: PathBuf,
+        /// Its password; absent: it has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        password: Option<SecretSource>,
+    },
+}
+
+/// Whether clients show certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientAuth {
+    /// Whether they are asked for one.
+    pub mode: ClientAuthMode,
+    /// Trusted roots of their certificates, PEM or DER; always there if they are asked.
+    #[serde(
+        serialize_with = "super::units::serialize_optional_path",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ca: Option<PathBuf>,
+}
+
+/// Whether clients are asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// They are not.
+    None,
+    /// They may have none; one that they show has to be good.
+    Request,
+    /// They have to show a good one.
+    Require,
 }
 
 /// QUIC transport settings of one side.
@@ -222,6 +272,8 @@ pub struct Forwarding {
     pub via: Option<String>,
     /// RFC 9209's field is on responses that Spooky makes or alters.
     pub proxy_status: bool,
+    /// RFC 9440's field says which certificate the client showed.
+    pub client_cert: bool,
 }
 
 /// What becomes of `x-forwarded-for`, `-proto` and `-host`.

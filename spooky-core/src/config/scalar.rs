@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds;
-use super::model::{AccessFormat, LbType, LogTarget, Workers, XForwarded};
+use super::model::{AccessFormat, ClientAuthMode, LbType, LogTarget, Workers, XForwarded};
 use super::network::Network;
 use super::node::{Node, Value};
 use super::schema;
@@ -253,6 +253,15 @@ pub(super) fn policy(node: &Node) -> Parsed<LbType> {
         &[("random", LbType::Random)],
         &schema::PROMISED_POLICIES,
     )
+}
+
+pub(super) fn client_auth_mode(node: &Node) -> Parsed<ClientAuthMode> {
+    let words = [
+        ("none", ClientAuthMode::None),
+        ("request", ClientAuthMode::Request),
+        ("require", ClientAuthMode::Require),
+    ];
+    choice(node, &words, &[])
 }
 
 pub(super) fn access_format(node: &Node) -> Parsed<AccessFormat> {

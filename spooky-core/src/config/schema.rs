@@ -54,15 +54,27 @@ pub(super) static LISTEN: Section = Section {
 
 pub(super) static TLS: Section = Section {
     name: "tls",
-    accepted: &["cert", "key"],
-    promised: &[
+    accepted: &[
+        "cert",
+        "key",
         "pkcs12",
         "password",
         "certificates",
         "client_auth",
-        "early_data",
-        "session_tickets",
     ],
+    promised: &["early_data", "session_tickets"],
+};
+
+pub(super) static CERTIFICATE: Section = Section {
+    name: "tls.certificates",
+    accepted: &["cert", "key", "pkcs12", "password"],
+    promised: &[],
+};
+
+pub(super) static CLIENT_AUTH: Section = Section {
+    name: "tls.client_auth",
+    accepted: &["mode", "ca"],
+    promised: &[],
 };
 
 pub(super) static QUIC: Section = Section {
@@ -128,6 +140,7 @@ pub(super) static FORWARDING: Section = Section {
         "forwarded",
         "via",
         "proxy_status",
+        "client_cert",
     ],
     promised: &[],
 };
@@ -163,10 +176,12 @@ pub(super) static ACCESS: Section = Section {
 };
 
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 13] = [
+pub(super) static SECTIONS: [&Section; 15] = [
     &ROOT,
     &LISTEN,
     &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
     &QUIC,
     &BACKEND_TLS,
     &LOAD_BALANCING,

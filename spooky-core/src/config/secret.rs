@@ -40,10 +40,6 @@ impl Serialize for SecretSource {
 }
 
 /// Reads the section that says where a secret is kept; files are found from `base`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the keys that use it come next")
-)]
 pub(super) fn secret(node: &Node, base: &Path) -> Parsed<SecretSource> {
     let entries = match &node.value {
         Value::Section(entries) => entries,

@@ -6,7 +6,7 @@ use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
     AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Forwarding, Limits, Listen,
-    LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
+    LoadBalancing, Log, Quic, Timeouts, Upstream, Workers,
 };
 use super::node::Node;
 use super::scalar;
@@ -19,7 +19,7 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let root = decoder.root(root, &schema::ROOT);
     let workers = decoder.value(&root, "workers", Workers::Auto, scalar::workers);
     let listen = listen(decoder, &root);
-    let tls = tls(decoder, &root);
+    let tls = super::identities::tls(decoder, &root);
     let quic = quic(decoder, &root);
     let upstream = upstream(decoder, &root, quic.clone());
     let forwarding = forwarding(decoder, &root);
@@ -63,17 +63,6 @@ fn listen(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Listen> {
         port: port?,
         receive_buffer,
         send_buffer,
-    })
-}
-
-fn tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Tls> {
-    let view = decoder.required_section(root, "tls", &schema::TLS)?;
-    let base = decoder.base;
-    let cert = decoder.required(&view, "cert", |node| scalar::path(node, base));
-    let key = decoder.required(&view, "key", |node| scalar::path(node, base));
-    Some(Tls {
-        cert: cert?,
-        key: key?,
     })
 }
 
@@ -247,6 +236,7 @@ fn forwarding(decoder: &mut Decoder<'_>, root: &View<'_>) -> Forwarding {
         forwarded: decoder.value(&view, "forwarded", default.forwarded, scalar::flag),
         via: decoder.value(&view, "via", default.via, scalar::pseudonym),
         proxy_status: decoder.value(&view, "proxy_status", default.proxy_status, scalar::flag),
+        client_cert: decoder.value(&view, "client_cert", default.client_cert, scalar::flag),
     }
 }
 

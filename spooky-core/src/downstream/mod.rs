@@ -41,6 +41,9 @@ pub(crate) struct Connection {
     pub(crate) early: EarlyPriorities,
     /// Requests that the client gave up before their responses began.
     pub(crate) cancels: Cancels,
+    /// The certificate that the client showed, as backends learn of it; `None` without
+    /// `forwarding.client_cert`, too.
+    pub(crate) certificate: Option<Box<[u8]>>,
 }
 
 /// How far a client's connection has come.

@@ -9,7 +9,7 @@ mod priority;
 mod reply;
 
 pub use fields::Fields;
-pub(crate) use forward::Forwarder;
+pub(crate) use forward::{Client, Forwarder};
 pub(crate) use head::{Bounds, HeadError, Refused, ResponseHead, Trailers, parse_trailers};
 pub use head::{Glimpse, RequestHead};
 pub(crate) use priority::Priority;

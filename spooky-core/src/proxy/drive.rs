@@ -141,6 +141,12 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
+        if conn.session.may_start_http() {
+            self.look_at_certificate(handle, now);
+        }
+        let Some(conn) = self.downstreams.get(handle) else {
+            return;
+        };
         if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
             self.downstream_established(handle);
         }

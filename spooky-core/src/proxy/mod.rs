@@ -16,6 +16,7 @@
 //! | `timeouts.rs` | deadlines, draining |
 //! | `check.rs` | what must hold between calls |
 
+mod certificates;
 mod check;
 mod drive;
 mod ending;

@@ -178,6 +178,7 @@ impl Proxy {
             lingers: None,
             early: EarlyPriorities::default(),
             cancels: Cancels::default(),
+            certificate: None,
         });
         let connection = ConnectionRef::Downstream(handle);
         self.timers.set_owner(timer, Owner::Connection(connection));

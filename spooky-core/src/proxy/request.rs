@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::tunnels::tunnel_refusal;
 use super::{Owner, Proxy};
 use crate::exchange::{Exchange, State};
-use crate::http::{Bounds, Fields, HeadError, Priority, Refused, RequestHead, parse_trailers};
+use crate::http::{
+    Bounds, Client, Fields, HeadError, Priority, Refused, RequestHead, parse_trailers,
+};
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
@@ -220,7 +222,12 @@ impl Proxy {
             return true;
         };
         let fin = exchange.request.ended && exchange.request.trailers.is_none();
-        let fields = self.forwarder.request(head, exchange.client.ip());
+        let asker = self.downstreams.get(exchange.downstream);
+        let client = Client {
+            ip: exchange.client.ip(),
+            certificate: asker.and_then(|asker| asker.certificate.as_deref()),
+        };
+        let fields = self.forwarder.request(head, client);
         match conn.session.send_request(fields, fin) {
             Ok(stream) => {
                 exchange.state = State::Open { connection, stream };

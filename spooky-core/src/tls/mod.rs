@@ -1,29 +1,78 @@
 //! Who we are to clients, and whom we trust as a backend.
 
+mod clients;
+mod context;
+mod encoding;
+mod identities;
 mod identity;
+#[cfg(test)]
+mod tests;
 mod trust;
 
-pub(crate) use identity::{Identity, IdentityError};
+pub(crate) use clients::{CERTIFICATE_EXPIRED, Clients, client_cert, is_expired};
+use context::session_context;
+pub(crate) use identities::Identities;
+use identity::Identity;
+pub(crate) use identity::{IdentityError, out_of_date};
 pub(crate) use trust::Trust;
 
-use boring::ssl::{SslContextBuilder, SslMethod, SslVerifyMode};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::config::Quic;
+use boring::ssl::{SslContext, SslContextBuilder, SslMethod, SslRef, SslVerifyMode};
+
+use crate::config::{Config, Quic};
 use crate::limits;
 
 /// What building a TLS context can fail with: BoringSSL's own error, or quiche's.
 pub(crate) type TlsError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The QUIC configuration toward clients.
-pub(crate) fn server_config(identity: &Identity, quic: &Quic) -> Result<quiche::Config, TlsError> {
-    // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
-    let mut builder = SslContextBuilder::new(SslMethod::tls())?;
-    identity.install(&mut builder)?;
+///
+/// Everyone we may be has a TLS context of their own, made in the same way: a
+/// handshake begins with the first's and goes on with that of the name it asks for.
+/// Tickets stay with the first, whose keys open them under every name.
+pub(crate) fn server_config(
+    identities: &Identities,
+    clients: &Clients,
+    config: &Config,
+) -> Result<quiche::Config, TlsError> {
+    let (first, others) = identities.split();
+    let context = session_context(config, clients)?;
+    let builder = |identity: &Identity| -> Result<SslContextBuilder, TlsError> {
+        // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
+        let mut builder = SslContextBuilder::new(SslMethod::tls())?;
+        identity.install(&mut builder)?;
+        clients.install(&mut builder)?;
+        builder.set_session_id_context(&context)?;
+        Ok(builder)
+    };
+    let others = others
+        .iter()
+        .map(|identity| tls_context(toward_clients(builder(identity)?, &config.quic)?))
+        .collect::<Result<_, _>>()?;
+    let mut builder = builder(first)?;
+    identities.choose(&mut builder, others);
+    toward_clients(builder, &config.quic)
+}
+
+/// All that quiche is told, of whichever identity: some of it (ALPN, early data, the
+/// log of keys) it keeps in the TLS context.
+fn toward_clients(builder: SslContextBuilder, quic: &Quic) -> Result<quiche::Config, TlsError> {
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
     Ok(config)
+}
+
+/// The TLS context of `config`, as quiche has made it. It shows it on a connection
+/// alone, so one is made that goes nowhere.
+fn tls_context(mut config: quiche::Config) -> Result<SslContext, TlsError> {
+    let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let id = quiche::ConnectionId::from_ref(&[0; 16]);
+    let mut connection = quiche::accept(&id, None, nowhere, nowhere, &mut config)?;
+    let ssl: &mut SslRef = connection.as_mut();
+    Ok(ssl.ssl_context().to_owned())
 }
 
 /// The QUIC configuration toward backends.

@@ -7,7 +7,7 @@ use super::{accepted, refused};
 fn forwarding_is_read_whole() {
     let config = accepted(
         "forwarding:\n  trusted_proxies: [10.0.0.0/8, \"::1\"]\n  x_forwarded: append\n  \
-         forwarded: on\n  via: edge-1.test\n  proxy_status: off\n",
+         forwarded: on\n  via: edge-1.test\n  proxy_status: off\n  client_cert: on\n",
     );
     let networks = ["10.0.0.0/8", "::1"].map(|text| text.parse().expect("a network"));
     assert_eq!(
@@ -18,6 +18,7 @@ fn forwarding_is_read_whole() {
             forwarded: true,
             via: Some("edge-1.test".to_owned()),
             proxy_status: false,
+            client_cert: true,
         }
     );
     let printed = config.to_yaml();

@@ -82,13 +82,13 @@ fn every_promised_key_is_refused_wherever_it_is_promised() {
             assert!(faults[0].ends_with(&message), "{faults:?}");
         }
     }
-    let tls = "listen: { address: '::', port: 1 }\ntls: { cert: a, key: b, pkcs12: c, client_auth: d }\n\
+    let tls = "listen: { address: '::', port: 1 }\ntls: { cert: a, key: b, early_data: c, session_tickets: d }\n\
                backends: [{ id: a, address: 1.2.3.4:5 }]\n";
     assert_eq!(
         faults(tls),
         [
-            "2:25: tls.pkcs12: 'pkcs12' is not available yet",
-            "2:36: tls.client_auth: 'client_auth' is not available yet",
+            "2:25: tls.early_data: 'early_data' is not available yet",
+            "2:40: tls.session_tickets: 'session_tickets' is not available yet",
         ]
     );
 }
@@ -151,7 +151,8 @@ fn a_section_of_the_wrong_kind_is_one_fault() {
         faults("listen: 443\ntls: [a, b]\nbackends: { id: a }\n"),
         [
             "1:9: listen: expected keys (address, port, receive_buffer, send_buffer), found '443'",
-            "2:6: tls: expected keys (cert, key), found a list",
+            "2:6: tls: expected keys (cert, key, pkcs12, password, certificates, client_auth), \
+             found a list",
             "3:11: backends: expected a list, each item beginning with '-' and having \
              id, address, weight, found a section of keys",
         ]

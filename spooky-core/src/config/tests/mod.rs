@@ -3,6 +3,7 @@
 //! Messages are asserted whole: they are what an operator has to go by.
 
 mod forwarding;
+mod identities;
 mod keys;
 mod mutations;
 mod paths;

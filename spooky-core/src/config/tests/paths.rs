@@ -15,11 +15,11 @@ fn relative_paths_begin_at_the_configuration() {
         ("/etc/spooky/spooky.yaml", "/etc/spooky/a.pem"),
     ] {
         let config = Config::parse(name, LEAST).expect("legal");
-        assert_eq!(config.tls.cert, Path::new(cert));
+        assert_eq!(config.files()[0], Path::new(cert));
     }
     let text = LEAST.replace("a.pem", "/abs/a.pem");
     let config = Config::parse("conf/spooky.yaml", &text).expect("legal");
-    assert_eq!(config.tls.cert, Path::new("/abs/a.pem"));
+    assert_eq!(config.files()[0], Path::new("/abs/a.pem"));
 }
 
 #[test]

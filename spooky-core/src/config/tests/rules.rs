@@ -67,6 +67,7 @@ fn what_is_left_out_has_the_documented_default() {
             forwarded: false,
             via: Some("spooky".to_owned()),
             proxy_status: true,
+            client_cert: false,
         }
     );
     assert_eq!(config.log.level, log::LevelFilter::Info);

@@ -53,6 +53,14 @@ fn the_full_one_shows_every_key() {
             let path = match section.name {
                 "" => (*key).to_owned(),
                 "backends" => format!("backends[0].{key}"),
+                "tls.certificates" => match *key {
+                    "cert" | "key" => format!("tls.certificates[0].{key}"),
+                    bundled => format!("tls.certificates[1].{bundled}"),
+                },
+                // Instead of `cert` and `key`, so it can't stand beside them.
+                "tls" if matches!(*key, "pkcs12" | "password") => {
+                    format!("tls.certificates[1].{key}")
+                }
                 name => format!("{name}.{key}"),
             };
             assert!(full.positions.exact(&path).is_some(), "{path}");

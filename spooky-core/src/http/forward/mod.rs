@@ -5,7 +5,8 @@
 //! | --- | --- |
 //! | `:authority`, `host` | one `:authority` |
 //! | `x-forwarded-*`, `forwarded`, `x-real-ip` and their like | ours; theirs only from `trusted_proxies` |
-//! | `client-cert`, `client-cert-chain`, `proxy-authorization` | nothing |
+//! | `client-cert`, `client-cert-chain` | ours, where it is wanted and there is one |
+//! | `proxy-authorization` | nothing |
 //! | `via` | with us at its end |
 //! | `max-forwards` of TRACE and OPTIONS | one less |
 //! | a response without `date` | with it |
@@ -33,6 +34,14 @@ use peers::Peers;
 
 /// The name in `proxy-status` when `via` is off.
 const NAME: &str = "spooky";
+
+/// Who asks, as far as backends may learn it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'a> {
+    pub(crate) ip: IpAddr,
+    /// The certificate that was verified, as the value of a field (RFC 9440).
+    pub(crate) certificate: Option<&'a [u8]>,
+}
 
 /// One worker's hand in the messages that pass. It owns the memory that heads are
 /// put together in: a head costs no allocation once that has grown.
@@ -74,9 +83,9 @@ impl Forwarder {
     }
 
     /// The fields of `head` as a backend gets them, which are valid until the next call.
-    pub(crate) fn request(&mut self, head: &RequestHead, client: IpAddr) -> &Fields {
-        let client = client.to_canonical();
-        let trusted = self.trusted.contains(client);
+    pub(crate) fn request(&mut self, head: &RequestHead, client: Client<'_>) -> &Fields {
+        let ip = client.ip.to_canonical();
+        let trusted = self.trusted.contains(ip);
         self.lists.clear();
         self.out.clear();
         self.out.push(b":method", head.method());
@@ -101,7 +110,10 @@ impl Forwarder {
                 }
             }
         }
-        self.add_ours(head, client);
+        self.add_ours(head, ip);
+        if let Some(certificate) = client.certificate {
+            self.out.push(b"client-cert", certificate);
+        }
         &self.out
     }
 

@@ -291,9 +291,12 @@ fn the_memory_of_one_head_does_not_show_in_the_next() {
     let first = head(&[GET, &theirs].concat());
     let second = head(GET);
     let ip = TRUSTED.parse().expect("an address");
-    forwarder.request(&first, ip);
-    let sent = forwarder.request(&second, ip).clone();
-    assert_eq!(&sent, Forwarder::new(&config).request(&second, ip));
+    forwarder.request(&first, uncertified(ip));
+    let sent = forwarder.request(&second, uncertified(ip)).clone();
+    assert_eq!(
+        &sent,
+        Forwarder::new(&config).request(&second, uncertified(ip))
+    );
 }
 
 #[test]
@@ -407,6 +410,26 @@ fn trusting() -> Forwarding {
     }
 }
 
+#[test]
+fn a_verified_certificate_is_told_and_what_a_client_says_of_one_is_not() {
+    let client = Client {
+        ip: "192.0.2.1".parse().expect("an address"),
+        certificate: Some(b":AAEC:"),
+    };
+    let claims = [("client-cert", ":BBBB:"), ("client-cert-chain", ":CCCC:")];
+    let head = head(&[GET, &claims].concat());
+    let mut forwarder = Forwarder::new(&Forwarding::default());
+    let sent = pairs(forwarder.request(&head, client));
+    assert_eq!(values(&sent, "client-cert"), [":AAEC:"]);
+    assert_eq!(values(&sent, "client-cert-chain"), [""; 0]);
+    let sent = pairs(forwarder.request(&head, uncertified(client.ip)));
+    assert_eq!(
+        values(&sent, "client-cert"),
+        [""; 0],
+        "the one before is forgotten"
+    );
+}
+
 /// What a backend gets of a GET with `extra` fields.
 fn get(config: &Forwarding, extra: &[(&str, &str)], client: &str) -> Pairs {
     forward(config, &[GET, extra].concat(), client)
@@ -414,7 +437,14 @@ fn get(config: &Forwarding, extra: &[(&str, &str)], client: &str) -> Pairs {
 
 fn forward(config: &Forwarding, list: &[(&str, &str)], client: &str) -> Pairs {
     let client = client.parse().expect("an address");
-    pairs(Forwarder::new(config).request(&head(list), client))
+    pairs(Forwarder::new(config).request(&head(list), uncertified(client)))
+}
+
+fn uncertified(ip: IpAddr) -> Client<'static> {
+    Client {
+        ip,
+        certificate: None,
+    }
 }
 
 fn head(list: &[(&str, &str)]) -> RequestHead {
