@@ -105,14 +105,57 @@ pub const RECEIVE_BYTES: usize = 65_527;
 /// Room each segment needs when a transmit is put together.
 pub const SEGMENT_BUFFER: usize = 1500;
 
+/// Flights of 0-RTT that are remembered, so that none has its requests forwarded twice.
+/// 32 bytes each are 4 MiB, taken only where early data is forwarded; it is enough for a
+/// thousand a second, and what finds no place waits for its handshake.
+pub const FLIGHTS: usize = 1 << 17;
+
+/// For so long a flight can be accepted that was accepted once: BoringSSL takes early
+/// data if the age of the ticket, as the client tells it, is at most 60 s off, in either
+/// direction and in whole seconds (kMaxTicketAgeSkewSeconds, RFC 8446 section 8.3). The
+/// rest is for workers that do not read the clock at the same moment.
+pub const FLIGHT_MEMORY: Duration = Duration::from_secs(130);
+
+/// A wall clock that is set back by more was set, and not merely corrected as it ran.
+pub const CLOCK_STEP: Duration = Duration::from_millis(500);
+
 /// Informational (1xx) responses passed on for one request.
 pub const INFORMATIONAL: u32 = 16;
 
 /// Events waiting for the driver. Beyond it they are counted and dropped.
 pub const EVENTS: usize = 16_384;
 
-/// Replies without a connection (version negotiation) waiting to be sent.
-pub const STATELESS: usize = 64;
+/// Replies without a connection (Retry, version negotiation, refusals, resets) waiting
+/// to be sent: as many as datagrams are read before a worker sends, or nearly. At 150
+/// bytes each.
+pub const STATELESS: usize = 1024;
+
+/// Version negotiations sent in a second, and at once, by the whole process.
+pub const VERSION_NEGOTIATIONS_PER_SECOND: u32 = 100;
+
+/// Stateless resets sent in a second, and at once, by the whole process. After a restart
+/// each client needs one, and asks again until it has it.
+pub const RESETS_PER_SECOND: u32 = 5000;
+
+/// A Retry token is good for so long: two round trips of the slowest path, and a client's
+/// first probes.
+pub const RETRY_TOKEN_LIFE: Duration = Duration::from_secs(10);
+
+/// So far clocks of machines with one secret may be apart.
+pub const RETRY_TOKEN_SKEW: Duration = Duration::from_secs(2);
+
+/// Used Retry tokens are remembered for at least so long: until they have expired for a
+/// clock that is late.
+pub const USED_TOKEN_MEMORY: Duration =
+    RETRY_TOKEN_LIFE.saturating_add(RETRY_TOKEN_SKEW.saturating_add(RETRY_TOKEN_SKEW));
+
+/// Used Retry tokens that are remembered of one such time, over all workers: four bytes
+/// each, twice. A core completes some 5000 handshakes a second (measured).
+pub const USED_TOKENS: usize = 1 << 18;
+
+/// Connection ids that clients gave up and that a worker remembers, so that a straggler
+/// to one is not answered with a reset of a connection that lives.
+pub const RETIRED_IDS: usize = 1024;
 
 /// A backend connection with so many probe timeouts in a row and nothing heard
 /// takes no new request.

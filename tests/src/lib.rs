@@ -66,6 +66,7 @@ pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
+pub mod edge;
 pub mod raw;
 pub mod rig;
 pub mod sim;

@@ -145,11 +145,14 @@ fn a_first_datagram_that_comes_late_again_starts_nothing() {
 }
 
 #[test]
-fn strangers_of_another_version_are_told_ours_as_far_as_there_is_room() {
-    let mut rig = Rig::unconnected(Options::default());
+fn strangers_are_asked_for_their_address_as_far_as_there_is_room() {
+    let mut rig = Rig::unconnected(Options {
+        config: "quic: { retry: always }\n",
+        ..Options::default()
+    });
     let mut hello = vec![0; 1200];
     // RFC 9000 section 17.2: long header, version, and two ids with their lengths.
-    hello[..6].copy_from_slice(&[0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8]);
+    hello[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8]);
     hello[14] = 8;
     rig.from_address(vec![hello.clone(); 2 * limits::STATELESS]);
     assert_eq!(rig.run(), limits::STATELESS, "the rest is forgotten");
@@ -157,6 +160,7 @@ fn strangers_of_another_version_are_told_ours_as_far_as_there_is_room() {
     assert_eq!(rig.run(), 1, "and there is room again");
     let counters = rig.proxy.snapshot().counters;
     assert_eq!(counters.connections_accepted, 0);
+    assert_eq!(counters.stateless_dropped as usize, limits::STATELESS);
     assert_eq!(
         counters.datagrams_dropped as usize,
         2 * limits::STATELESS + 1

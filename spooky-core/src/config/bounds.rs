@@ -16,6 +16,11 @@ pub(super) const DIAGNOSTICS: usize = 100;
 /// Bytes of an environment variable's name.
 pub(super) const VARIABLE_BYTES: usize = 128;
 
+/// Secrets that are still honoured. Each costs a look at what strangers send.
+pub(super) const PREVIOUS_SECRETS: usize = 8;
+/// Bytes of a machine's name.
+pub(super) const INSTANCE_BYTES: usize = 64;
+
 /// Worker threads. The worker's number has to fit a connection id.
 pub(super) const WORKERS: RangeInclusive<u16> = 1..=1024;
 /// Socket buffers, bytes. The kernel halves and doubles these in an `int`.
@@ -27,6 +32,8 @@ pub(super) const CERTIFICATES: usize = 1000;
 /// Silence before a QUIC connection is given up.
 pub(super) const QUIC_IDLE: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(600);
+/// Half-open handshakes of the process; more there never are.
+pub(super) const RETRY_THRESHOLD: RangeInclusive<u32> = 1..=crate::limits::HALF_OPEN;
 /// Concurrent request streams a connection.
 pub(super) const STREAMS: RangeInclusive<u64> = 1..=10_000;
 /// Unread bytes of a stream.

@@ -29,8 +29,7 @@ pub(crate) struct Admission {
     half_open: Bounded,
     pace: SharedPace,
     places: Places,
-    /// Refusals that an answer is made to.
-    answers: SharedPace,
+    answers: [SharedPace; Answer::COUNT],
     told: [Told; Refusal::COUNT],
     /// What times are counted from: the first that was asked about.
     epoch: OnceLock<Instant>,
@@ -105,6 +104,29 @@ impl Refusal {
             Refusal::RatePerIp => Some("limits.new_connections_per_ip_per_second"),
             Refusal::Draining | Refusal::Broken => None,
         }
+    }
+}
+
+/// What is said without a connection, and not to everybody of a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// CONNECTION_CLOSE in an Initial packet.
+    Refusal,
+    /// Version negotiation.
+    Versions,
+    /// A stateless reset.
+    Reset,
+}
+
+impl Answer {
+    const COUNT: usize = Answer::Reset as usize + 1;
+
+    fn pace(self) -> Pace {
+        Pace::per_second(match self {
+            Answer::Refusal => limits::REFUSALS_PER_SECOND,
+            Answer::Versions => limits::VERSION_NEGOTIATIONS_PER_SECOND,
+            Answer::Reset => limits::RESETS_PER_SECOND,
+        })
     }
 }
 
@@ -183,10 +205,9 @@ impl Admission {
         })
     }
 
-    /// Whether one that is refused is told so.
-    pub(crate) fn answers(&self, now: Instant) -> bool {
-        let pace = Pace::per_second(limits::REFUSALS_PER_SECOND);
-        self.answers.take(pace, self.time(now))
+    /// Whether one that gets no connection is told so.
+    pub(crate) fn answers(&self, answer: Answer, now: Instant) -> bool {
+        self.answers[answer as usize].take(answer.pace(), self.time(now))
     }
 
     /// Nanoseconds since the first time that was asked about.

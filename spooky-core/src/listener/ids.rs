@@ -18,6 +18,15 @@ pub(crate) type Cid = [u8; LEN];
 /// Bytes that are zero before encryption: a random id passes as ours once in 2^32.
 const CHECK: usize = 4;
 
+/// What an id of ours says to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The worker whose id it is, or was.
+    pub(crate) worker: u16,
+    /// Which of the keys it was made with; 0 is the current one.
+    pub(crate) key: usize,
+}
+
 /// Issues and reads connection ids.
 pub(crate) struct Ids {
     /// The current key's, then those of keys that are still honoured.
@@ -49,16 +58,23 @@ impl Ids {
         block.into()
     }
 
-    /// The worker whose id this is, or was; `None` if we never issued it.
-    pub(crate) fn worker(&self, id: &[u8]) -> Option<u16> {
+    /// Where an id comes from; `None` if we never issued it.
+    pub(crate) fn origin(&self, id: &[u8]) -> Option<Origin> {
         let block: Cid = id.try_into().ok()?;
-        self.ciphers.iter().find_map(|cipher| {
+        self.ciphers.iter().enumerate().find_map(|(key, cipher)| {
             let mut block = block.into();
             cipher.decrypt_block(&mut block);
             let plain: Cid = block.into();
             let ours = plain[..CHECK] == [0; CHECK];
-            ours.then(|| u16::from_be_bytes([plain[CHECK], plain[CHECK + 1]]))
+            let worker = u16::from_be_bytes([plain[CHECK], plain[CHECK + 1]]);
+            ours.then_some(Origin { worker, key })
         })
+    }
+
+    /// The worker whose id this is, or was; `None` if we never issued it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn worker(&self, id: &[u8]) -> Option<u16> {
+        self.origin(id).map(|origin| origin.worker)
     }
 }
 

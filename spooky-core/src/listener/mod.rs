@@ -2,13 +2,21 @@
 
 mod ids;
 mod refusal;
+mod retired;
+pub(crate) mod stateless;
+mod tokens;
+mod used;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use ids::{Cid, Ids};
+pub(crate) use ids::{Cid, Ids, Origin};
+pub(crate) use stateless::ResetTokens;
+pub(crate) use tokens::{BadToken, Tokens};
+pub(crate) use used::UsedTokens;
+
+use retired::RetiredIds;
 
 use crate::io::Handle;
 use crate::limits;
@@ -28,6 +36,7 @@ pub(crate) struct Routes {
     /// Ids that clients chose for their first datagrams. Peers choose them, so the
     /// hash is keyed.
     chosen: HashMap<Vec<u8>, Handle>,
+    retired: RetiredIds,
 }
 
 impl Routes {
@@ -57,6 +66,19 @@ impl Routes {
                 self.ours.shrink_to_fit();
             }
         }
+    }
+
+    /// The client gave up `id` of a connection that lives.
+    pub(crate) fn retire(&mut self, id: &[u8]) {
+        self.remove(id);
+        if let Ok(id) = id.try_into() {
+            self.retired.insert(id);
+        }
+    }
+
+    /// Of an id that is not found: its client gave it up a short while ago.
+    pub(crate) fn was_retired(&self, id: &Cid) -> bool {
+        self.retired.contains(id)
     }
 
     /// Also finds the connection by the id its client began with.
@@ -138,38 +160,6 @@ pub(crate) fn classify(data: &mut [u8]) -> Stranger {
     Stranger::Accept(header)
 }
 
-/// A reply that belongs to no connection.
-#[derive(Debug)]
-pub(crate) struct Stateless {
-    pub(crate) from: SocketAddr,
-    pub(crate) to: SocketAddr,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Stateless {
-    /// A refusal in answer to `header` (RFC 9000 section 5.2.2).
-    pub(crate) fn refusal(
-        header: &quiche::Header<'_>,
-        from: SocketAddr,
-        to: SocketAddr,
-    ) -> Option<Self> {
-        let bytes = refusal::connection_refused(header)?;
-        Some(Stateless { from, to, bytes })
-    }
-
-    /// Version negotiation in answer to `header` (RFC 9000 section 6).
-    pub(crate) fn negotiation(
-        header: &quiche::Header<'_>,
-        from: SocketAddr,
-        to: SocketAddr,
-    ) -> Option<Self> {
-        let mut bytes = vec![0; 64 + 2 * quiche::MAX_CONN_ID_LEN];
-        let len = quiche::negotiate_version(&header.scid, &header.dcid, &mut bytes).ok()?;
-        bytes.truncate(len);
-        Some(Stateless { from, to, bytes })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,13 +186,8 @@ mod tests {
         let Stranger::Negotiate(header) = classify(&mut unknown) else {
             panic!("an unknown version")
         };
-        let at = "127.0.0.1:1".parse().expect("an address");
-        let reply = Stateless::negotiation(&header, at, at).expect("fits");
-        assert!(
-            reply.bytes.len() < 100,
-            "never amplifies: {}",
-            reply.bytes.len()
-        );
+        let reply = stateless::negotiation(&header).expect("fits");
+        assert!(reply.len() < 100, "never amplifies: {}", reply.len());
     }
     /// Two that answer each other's negotiation would never stop.
     #[test]

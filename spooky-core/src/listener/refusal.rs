@@ -15,18 +15,18 @@ const SALT: [u8; 20] = [
     0xcc, 0xbb, 0x7f, 0x0a,
 ];
 
-/// RFC 9000 section 19.19: CONNECTION_CLOSE, CONNECTION_REFUSED (section 20.1), because
-/// of no frame, and no phrase.
-const FRAME: [u8; 4] = [0x1c, 0x02, 0x00, 0x00];
-
 /// Bytes of the packet's number, and of what authenticates it.
 const NUMBER: usize = 1;
 const TAG: usize = 16;
 
-/// The datagram that refuses the connection which begins with `header`: some 60 bytes,
-/// for the 1200 at least that asked. It asks for no acknowledgement, and so need not be
+/// The datagram that refuses the connection which begins with `header`, with a code below
+/// 64: some 60 bytes, for the 1200 at least that asked. It asks for no acknowledgement, and so need not be
 /// 1200 bytes itself (RFC 9000 section 14.1).
-pub(super) fn connection_refused(header: &quiche::Header<'_>) -> Option<Vec<u8>> {
+pub(super) fn close(header: &quiche::Header<'_>, code: u8) -> Option<Vec<u8>> {
+    // Section 16: greater codes take more bytes.
+    debug_assert!(code < 64);
+    // Section 19.19: CONNECTION_CLOSE, because of no frame, and no phrase.
+    let mut frame = [0x1c, code, 0x00, 0x00];
     let keys = Keys::of_server(&header.dcid)?;
     let mut packet = vec![0xc0];
     packet.extend(header.version.to_be_bytes());
@@ -35,9 +35,8 @@ pub(super) fn connection_refused(header: &quiche::Header<'_>) -> Option<Vec<u8>>
         packet.extend_from_slice(id);
     }
     // No token, the length of what follows, and the packet's number: 0.
-    packet.extend([0, (NUMBER + FRAME.len() + TAG) as u8, 0]);
+    packet.extend([0, (NUMBER + frame.len() + TAG) as u8, 0]);
     let begin = packet.len();
-    let mut frame = FRAME;
     let tag = keys.seal(&packet, &mut frame)?;
     packet.extend(frame);
     packet.extend(tag.as_ref());
@@ -136,7 +135,7 @@ mod tests {
         let mut out = [0; 1350];
         let (len, _) = client.send(&mut out).expect("its first datagram");
         let header = quiche::Header::from_slice(&mut out[..len], 16).expect("an Initial");
-        let mut refusal = connection_refused(&header).expect("it is made");
+        let mut refusal = close(&header, 0x2).expect("it is made");
         assert!(refusal.len() < 100, "{} bytes", refusal.len());
         let info = quiche::RecvInfo {
             from: there,

@@ -56,6 +56,32 @@ counters! {
     datagrams_dropped,
     /// Datagrams returned for another worker.
     datagrams_misrouted,
+    /// Replies without a connection that found their queue full.
+    stateless_dropped,
+    /// Clients asked to show their address: Retry packets sent.
+    retries_sent,
+    /// Connections begun with a Retry token.
+    tokens_accepted,
+    /// Retry tokens refused: altered, or under a key that is none of ours.
+    tokens_forged,
+    /// Retry tokens refused: brought back from another address.
+    tokens_elsewhere,
+    /// Retry tokens refused: too old.
+    tokens_expired,
+    /// Retry tokens refused: a connection had begun with them.
+    tokens_used_again,
+    /// Tokens that are not of a Retry of ours, and were taken for none.
+    tokens_foreign,
+    /// Refused tokens that were not answered, because of the rate.
+    token_refusals_suppressed,
+    /// Version negotiation packets sent.
+    version_negotiations_sent,
+    /// Version negotiation packets not sent, because of the rate.
+    version_negotiations_suppressed,
+    /// Stateless resets sent.
+    stateless_resets_sent,
+    /// Stateless resets not sent, because of the rate.
+    stateless_resets_suppressed,
     /// Client connections accepted.
     connections_accepted,
     /// First datagrams of client connections that were refused. A client that is not
@@ -75,6 +101,8 @@ counters! {
     connections_refused_draining,
     /// Client connections that failed before the handshake was complete.
     handshakes_failed,
+    /// Handshakes of clients that were resumed with a ticket.
+    handshakes_resumed,
     /// Client connections closed because of `limits.resets_per_connection`.
     connections_reset_floods,
     /// Connections to backends begun.
@@ -83,6 +111,12 @@ counters! {
     backend_connections_failed,
     /// Requests begun.
     requests,
+    /// Requests that came in 0-RTT and waited for the handshake.
+    requests_early_held,
+    /// Requests that came in 0-RTT and were forwarded at once.
+    requests_early_forwarded,
+    /// Flights of 0-RTT of which a copy had been forwarded before.
+    early_flights_copied,
     /// Requests the backend answered whole.
     requests_complete,
     /// Requests Spooky answered itself.

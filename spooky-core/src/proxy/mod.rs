@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | `mod.rs` | its parts, its face |
 //! | `receive.rs` | a datagram finds its connection, or starts one |
+//! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
 //! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
+//! | `early.rs` | which requests wait for the handshake |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
@@ -19,6 +21,7 @@
 mod certificates;
 mod check;
 mod drive;
+mod early;
 mod ending;
 mod headless;
 mod places;
@@ -27,6 +30,7 @@ mod receive;
 mod refuse;
 mod request;
 mod response;
+mod strangers;
 mod timeouts;
 mod tunnels;
 
@@ -42,7 +46,8 @@ use crate::assembly::Assembly;
 use crate::exchange::Exchange;
 use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
-use crate::listener::{ConnectionRef, Ids, Routes, Stateless};
+use crate::listener::stateless::Stateless;
+use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Tokens};
 use crate::observe::{BackendSnapshot, Counters, Snapshot};
 use crate::session::Session;
 use crate::setup::Setup;
@@ -92,6 +97,8 @@ pub struct Proxy {
     sockets: Sockets,
     rng: StdRng,
     ids: Ids,
+    tokens: Tokens,
+    reset_tokens: ResetTokens,
     server: QuicConfig,
     client: QuicConfig,
     routes: Routes,
@@ -118,6 +125,8 @@ pub struct Proxy {
     next_socket: usize,
     /// Wall clock at an instant.
     clock: (SystemTime, Instant),
+    /// Whether it runs evenly.
+    steadiness: downstream::Steadiness,
 }
 
 #[derive(Debug)]
@@ -171,6 +180,7 @@ impl Proxy {
             shared.workers()
         );
         let limits = &setup.config().limits;
+        shared.tickets.turn(wall);
         let built = "Setup::build made the same contexts already";
         let mut timers = Timers::new();
         let tend = timers.create(Owner::Tend, now);
@@ -178,8 +188,10 @@ impl Proxy {
             worker,
             rng: StdRng::from_seed(seed),
             ids: Ids::new(&shared.secrets.keys("connection ids")),
+            tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
+            reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
             server: QuicConfig::new(
-                setup.server_config().expect(built),
+                setup.server_config(&shared.tickets).expect(built),
                 setup.config().quic.max_streams,
                 limits,
                 setup.config().websocket,
@@ -204,6 +216,7 @@ impl Proxy {
             next_exchange: (worker as u64) << 48,
             next_socket: worker,
             clock: (wall, now),
+            steadiness: downstream::Steadiness::begin(now),
             setup,
             shared,
             sockets,
@@ -239,8 +252,11 @@ impl Proxy {
         self.debug_check();
     }
 
-    /// Tells the wall clock, about once a second. It only stamps.
+    /// Tells the wall clock, about once a second. It stamps, and turns the keys of tickets.
     pub fn handle_clock(&mut self, wall: SystemTime, now: Instant) {
+        let back = self.wall(now).duration_since(wall).unwrap_or_default();
+        self.steadiness.stepped(back, now);
+        self.shared.tickets.turn(wall);
         self.clock = (wall, now);
     }
 

@@ -1,15 +1,12 @@
-//! A datagram finds its connection, or starts one.
+//! A datagram finds its connection, or another worker's; accepting one.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use rand::RngExt;
-
 use super::{Owner, Proxy};
-use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Phase, Refusal};
-use crate::io::{Datagram, Handle, Misrouted, SocketId, Transmit};
-use crate::limits;
-use crate::listener::{Cid, ConnectionRef, Stateless, Stranger, classify, destination_id, is_long};
+use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
+use crate::io::{Datagram, Handle, Misrouted, SocketId};
+use crate::listener::{Cid, ConnectionRef, destination_id, is_long};
 use crate::session::Session;
 
 impl Proxy {
@@ -48,17 +45,24 @@ impl Proxy {
                 }
                 continue;
             }
-            match self.ids.worker(id).map(usize::from) {
+            let origin = self.ids.origin(id);
+            match origin.map(|origin| usize::from(origin.worker)) {
                 Some(worker)
                     if worker != self.worker && worker < self.shared.workers() && !handed_over =>
                 {
                     self.counters.datagrams_misrouted += 1;
                     misrouted.push(Misrouted { worker, range });
+                    continue;
                 }
-                _ if socket == SocketId::LISTENER && is_long(part) => {
-                    self.receive_stranger(part, from, to, now)
+                Some(_) | None => {}
+            }
+            match (Cid::try_from(id), origin) {
+                _ if socket != SocketId::LISTENER => self.counters.datagrams_dropped += 1,
+                _ if is_long(part) => self.receive_stranger(part, from, to, now),
+                (Ok(id), Some(origin)) => {
+                    self.reset_stranger(id, origin, part.len(), from, to, now);
                 }
-                _ => self.counters.datagrams_dropped += 1,
+                (Ok(_) | Err(_), _) => self.counters.datagrams_dropped += 1,
             }
         }
     }
@@ -70,7 +74,7 @@ impl Proxy {
         }
     }
 
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         connection: ConnectionRef,
         data: &mut [u8],
@@ -90,7 +94,7 @@ impl Proxy {
                 }
                 let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
-                    self.routes.remove(&retired);
+                    self.routes.retire(&retired);
                     moved = true;
                 }
                 if moved {
@@ -110,49 +114,32 @@ impl Proxy {
         self.want_drive(connection);
     }
 
-    fn receive_stranger(
-        &mut self,
-        data: &mut [u8],
-        from: SocketAddr,
-        to: SocketAddr,
-        now: Instant,
-    ) {
-        match classify(data) {
-            Stranger::Drop => self.counters.datagrams_dropped += 1,
-            Stranger::Negotiate(header) => {
-                self.counters.datagrams_dropped += 1;
-                if self.stateless.len() < limits::STATELESS
-                    && let Some(reply) = Stateless::negotiation(&header, to, from)
-                {
-                    self.stateless.push_back(reply);
-                }
-            }
-            Stranger::Accept(header) => match self.accept(&header, from, to, now) {
-                Ok(handle) => self.deliver(ConnectionRef::Downstream(handle), data, from, to, now),
-                Err(refusal) => self.refuse(refusal, &header, from, to, now),
-            },
-        }
-    }
-
-    fn accept(
+    /// Begins a connection. If the client's address is validated, `original` is the id
+    /// that it began with before our Retry.
+    pub(super) fn accept(
         &mut self,
         header: &quiche::Header<'_>,
+        original: Option<&[u8]>,
+        permit: Permit,
         from: SocketAddr,
         to: SocketAddr,
         now: Instant,
-    ) -> Result<Handle, Refusal> {
-        if self.drain.is_some() {
-            return Err(Refusal::Draining);
-        }
-        let permit = self.shared.admission.admit(from, now)?;
+    ) -> Option<Handle> {
         let id = self.issue_id();
-        // Resets are not sent yet, but the peer needs a token nobody can guess.
-        self.server
-            .quic
-            .set_stateless_reset_token(Some(self.rng.random()));
+        let config = &mut self.server.quic;
+        config.set_stateless_reset_token(Some(self.reset_tokens.of_new(&id)));
         let scid = quiche::ConnectionId::from_ref(&id);
-        let quic = quiche::accept(&scid, None, to, from, &mut self.server.quic)
-            .map_err(|_| Refusal::Broken)?;
+        let quic = match original.map(quiche::ConnectionId::from_ref) {
+            Some(original) => {
+                let ids = quiche::RetryConnectionIds {
+                    original_destination_cid: &original,
+                    retry_source_cid: &header.dcid,
+                };
+                quiche::accept_with_retry(&scid, ids, to, from, config)
+            }
+            None => quiche::accept(&scid, None, to, from, config),
+        };
+        let quic = quic.ok()?;
         let timer = self.timers.create(Owner::Drain, now);
         let mut session = Session::new(
             quic,
@@ -162,7 +149,9 @@ impl Proxy {
             self.setup.config().quic.idle_timeout,
             now,
         );
-        session.budget = Budget::unvalidated(from);
+        if original.is_none() {
+            session.budget = Budget::unvalidated(from);
+        }
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
             deadline: now + self.setup.config().limits.handshake_timeout,
@@ -174,6 +163,7 @@ impl Proxy {
             phase,
             permit,
             next_stream: 0,
+            novelty: None,
             goaway: None,
             lingers: None,
             early: EarlyPriorities::default(),
@@ -185,7 +175,7 @@ impl Proxy {
         self.routes.insert(id, connection);
         self.routes.insert_chosen(chosen, handle);
         self.counters.connections_accepted += 1;
-        Ok(handle)
+        Some(handle)
     }
 
     pub(super) fn issue_id(&mut self) -> Cid {
@@ -198,7 +188,7 @@ impl Proxy {
     pub(super) fn issue_spare_ids(&mut self, handle: Handle) {
         loop {
             let id = self.issue_id();
-            let token = self.rng.random();
+            let token = self.reset_tokens.of_new(&id);
             let Some(conn) = self.downstreams.get_mut(handle) else {
                 return;
             };
@@ -212,20 +202,5 @@ impl Proxy {
             }
             self.routes.insert(id, ConnectionRef::Downstream(handle));
         }
-    }
-
-    pub(super) fn next_stateless(&mut self, buf: &mut Vec<u8>) -> Option<Transmit> {
-        let Stateless { from, to, bytes } = self.stateless.pop_front()?;
-        if buf.len() < bytes.len() {
-            buf.resize(bytes.len(), 0);
-        }
-        buf[..bytes.len()].copy_from_slice(&bytes);
-        Some(Transmit {
-            socket: SocketId::LISTENER,
-            from,
-            to,
-            size: bytes.len(),
-            segment_size: None,
-        })
     }
 }

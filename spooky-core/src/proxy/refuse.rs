@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Proxy;
-use crate::downstream::Refusal;
-use crate::limits;
-use crate::listener::Stateless;
+use crate::downstream::{Answer, Refusal};
+use crate::listener::stateless::{self, Code};
 
 impl Proxy {
     /// The connection that begins with `header` is refused. What this costs is little,
@@ -38,11 +37,10 @@ impl Proxy {
         {
             log::warn!("{limit} is reached: {count} refused, the last from {from}");
         }
-        if self.stateless.len() < limits::STATELESS
-            && admission.answers(now)
-            && let Some(reply) = Stateless::refusal(header, to, from)
+        if admission.answers(Answer::Refusal, now)
+            && let Some(bytes) = stateless::refusal(header, Code::ConnectionRefused)
         {
-            self.stateless.push_back(reply);
+            self.reply(bytes, from, to);
         }
     }
 }

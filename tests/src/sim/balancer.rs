@@ -55,6 +55,8 @@ pub(crate) struct Balancer {
     amplification: Amplification,
     /// Bytes it held when it had nothing to do yet.
     began_with: i64,
+    /// What keys come from.
+    secret: [u8; 32],
 }
 
 struct Worker {
@@ -96,18 +98,11 @@ impl Balancer {
             stream_window: quic.stream_window,
             peer_window: peers.max().unwrap_or(0),
         };
-        let mut seed = || {
-            let mut bytes = [0; 32];
-            dice.fill(&mut bytes);
-            bytes
-        };
         let setup = Arc::new(setup);
         let count = scenario.workers.max(1) as usize;
+        let secret = seed(&mut dice);
         let (workers, began_with) = memory::charged(|| {
-            let shared = Shared::new(&setup, count, seed());
-            let workers = (0..count)
-                .map(|index| Worker::new(index, &setup, &shared, listener, seed()))
-                .collect();
+            let workers = process(&setup, count, secret, listener, &mut dice);
             (workers, memory::live())
         });
         assert!(
@@ -129,7 +124,20 @@ impl Balancer {
             most_backend_connections: 0,
             amplification: Amplification::of(listener),
             began_with,
+            secret,
         }
+    }
+
+    /// Its process is killed, and another begins with the same secret, knowing nothing.
+    pub(crate) fn restart(&mut self, cx: &mut Cx<'_>) {
+        cx.ledger().forgotten();
+        let count = self.workers.len();
+        memory::charged(|| {
+            self.workers.clear();
+            let (setup, dice) = (&self.setup, &mut self.dice);
+            self.workers = process(setup, count, self.secret, self.listener, dice);
+        });
+        self.turn_all(cx);
     }
 
     /// Every address it sends from.
@@ -246,6 +254,11 @@ impl Balancer {
     /// The most connections to backends there were at once.
     pub(crate) fn most_backend_connections(&self) -> u64 {
         self.most_backend_connections
+    }
+
+    /// Bytes it held when it had nothing to do yet.
+    pub(crate) fn began_with(&self) -> i64 {
+        self.began_with
     }
 
     /// Bytes held, more than at the beginning.
@@ -518,6 +531,25 @@ impl Io for Sink<'_> {
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
+}
+
+/// The workers of a process.
+fn process(
+    setup: &Arc<Setup>,
+    count: usize,
+    secret: [u8; 32],
+    listener: SocketAddr,
+    dice: &mut Rng,
+) -> Vec<Worker> {
+    let shared = Shared::new(setup, count, secret);
+    let worker = |index| Worker::new(index, setup, &shared, listener, seed(dice));
+    (0..count).map(worker).collect()
+}
+
+fn seed(dice: &mut Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    dice.fill(&mut bytes);
+    bytes
 }
 
 fn setup(

@@ -73,6 +73,8 @@ pub struct Entry {
     arrivals: Vec<Arrival>,
     /// A backend saw the end of its body.
     whole: bool,
+    /// Whoever would have recorded it is no more.
+    forgotten: bool,
 }
 
 impl Entry {
@@ -167,6 +169,7 @@ impl Ledger {
                 record: None,
                 arrivals: Vec::new(),
                 whole: false,
+                forgotten: false,
             };
             ledger.entries.extend(plan.requests.iter().map(entry));
         }
@@ -293,6 +296,13 @@ impl Ledger {
         });
     }
 
+    /// The balancer's process is gone, and its records with it.
+    pub(crate) fn forgotten(&mut self) {
+        for entry in &mut self.entries {
+            entry.forgotten = entry.sent.is_some() && entry.record.is_none();
+        }
+    }
+
     // ---- when all is over ----------------------------------------------------
 
     /// What must hold once everything has ended.
@@ -306,6 +316,9 @@ impl Ledger {
                 panic!("request {key} never ends: {entry:?}");
             };
             let Some(record) = &entry.record else {
+                if entry.forgotten {
+                    continue;
+                }
                 assert!(
                     entry.arrivals.is_empty(),
                     "request {key} came to a backend and left no record: {entry:?}"

@@ -305,6 +305,9 @@ pub enum FaultKind {
         /// Toward backends.
         backends: Link,
     },
+    /// The balancer's process dies without a word; another begins at once, with the same
+    /// secret, knowing nothing.
+    RestartBalancer,
     /// The balancer is told to drain.
     Drain {
         /// How long requests may take to finish.

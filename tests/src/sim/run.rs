@@ -48,7 +48,7 @@ pub struct Report {
     pub datagrams: u64,
     /// Virtual time that passed.
     pub time: Duration,
-    /// The most bytes the balancer held.
+    /// The most bytes the balancer held, more than at its beginning.
     pub most_bytes: i64,
     /// The balancer at its end.
     pub snapshot: Snapshot,
@@ -291,6 +291,7 @@ impl<'a> Run<'a> {
                 self.wires.network.client_link = clients.clone();
                 self.wires.network.backend_link = backends.clone();
             }
+            FaultKind::RestartBalancer => self.balancer(Balancer::restart),
             FaultKind::Drain { within } => {
                 self.balancer(|balancer, cx| balancer.drain(cx, within));
             }
@@ -310,7 +311,7 @@ impl<'a> Run<'a> {
 
     /// Clients leave, networks heal, and the balancer is told to drain.
     fn end(&mut self) {
-        self.most_live = memory::most();
+        self.most_live = memory::most() - self.balancer.began_with();
         self.wires.network.cut_off.clear();
         for index in 0..self.clients.len() as u32 {
             self.client(index, Client::leave);

@@ -218,6 +218,7 @@ fn remove_client(scenario: &mut Scenario, index: usize) {
         | FaultKind::Heal
         | FaultKind::Unreachable { .. }
         | FaultKind::Links { .. }
+        | FaultKind::RestartBalancer
         | FaultKind::Drain { .. } => true,
     });
 }
@@ -239,6 +240,7 @@ fn remove_backend(scenario: &mut Scenario, index: usize) {
         | FaultKind::Migrate { .. }
         | FaultKind::Heal
         | FaultKind::Links { .. }
+        | FaultKind::RestartBalancer
         | FaultKind::Drain { .. } => true,
     });
 }

@@ -5,6 +5,7 @@
 //! `SPOOKY_SIM_SEEDS=100` plays each with a hundred seeds; docs/simulation.md tells
 //! the rest.
 
+mod address_validation;
 mod admission;
 mod amplification;
 mod cancelled;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{LbType, Workers};
+use super::super::{LbType, Retry, Workers};
 use super::{accepted, faults, parsed, refused};
 
 #[test]
@@ -334,6 +334,25 @@ fn policies_that_are_promised_say_so() {
         [format!("{what} 'radnom'; did you mean 'random'?")]
     );
     assert_eq!(refused(&policy("fastest")), [format!("{what} 'fastest'")]);
+}
+
+#[test]
+fn retry_is_a_word() {
+    for (word, value) in [
+        ("auto", Retry::Auto),
+        ("always", Retry::Always),
+        ("never", Retry::Never),
+    ] {
+        let config = accepted(&format!("quic: {{ retry: {word} }}\n"));
+        assert_eq!(config.quic.retry, value);
+        assert!(config.to_yaml().contains(&format!("  retry: {word}\n")));
+    }
+    let what = "5:16: quic.retry: expected one of auto, always, never, found";
+    assert_eq!(
+        refused("quic: { retry: awlays }\n"),
+        [format!("{what} 'awlays'; did you mean 'always'?")]
+    );
+    assert_eq!(refused("quic: { retry: on }\n"), [format!("{what} 'on'")]);
 }
 
 #[test]
