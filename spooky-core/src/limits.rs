@@ -105,6 +105,20 @@ pub const RECEIVE_BYTES: usize = 65_527;
 /// Room each segment needs when a transmit is put together.
 pub const SEGMENT_BUFFER: usize = 1500;
 
+/// Flights of 0-RTT that are remembered, so that none has its requests forwarded twice.
+/// 32 bytes each are 4 MiB, taken only where early data is forwarded; it is enough for a
+/// thousand a second, and what finds no place waits for its handshake.
+pub const FLIGHTS: usize = 1 << 17;
+
+/// For so long a flight can be accepted that was accepted once: BoringSSL takes early
+/// data if the age of the ticket, as the client tells it, is at most 60 s off, in either
+/// direction and in whole seconds (kMaxTicketAgeSkewSeconds, RFC 8446 section 8.3). The
+/// rest is for workers that do not read the clock at the same moment.
+pub const FLIGHT_MEMORY: Duration = Duration::from_secs(130);
+
+/// A wall clock that is set back by more was set, and not merely corrected as it ran.
+pub const CLOCK_STEP: Duration = Duration::from_millis(500);
+
 /// Informational (1xx) responses passed on for one request.
 pub const INFORMATIONAL: u32 = 16;
 

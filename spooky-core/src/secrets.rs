@@ -24,7 +24,30 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// Bytes that a configured secret has at least: as many as the keys that come from it.
+const LEAST: usize = 32;
+
 impl Secrets {
+    /// A configured secret, if it is long enough, and not one character again and again,
+    /// so that nobody finds it by trying.
+    pub(crate) fn check(secret: &[u8]) -> Result<&[u8], String> {
+        let same = secret.iter().all(|byte| Some(byte) == secret.first());
+        if secret.len() >= LEAST && !same {
+            return Ok(secret);
+        }
+        let found = if secret.len() < LEAST {
+            format!(
+                "has {} bytes, and a secret has {LEAST} at least",
+                secret.len()
+            )
+        } else {
+            "is one character again and again".to_owned()
+        };
+        Err(format!(
+            "{found}; make one with: head -c 32 /dev/urandom | base64"
+        ))
+    }
+
     /// From secrets of any length; whether one is hard to guess is for the caller to see.
     pub(crate) fn new(current: &[u8], previous: &[Vec<u8>]) -> Self {
         let salt = Salt::new(HKDF_SHA256, b"spooky");
@@ -35,7 +58,6 @@ impl Secrets {
     }
 
     /// The key named `label` that new things are made with.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tickets and tokens come next"))]
     pub(crate) fn key<const N: usize>(&self, label: &str) -> [u8; N] {
         expand(&self.current, label)
     }

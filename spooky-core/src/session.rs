@@ -20,6 +20,7 @@ use crate::limits;
 use crate::liveness::Liveness;
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
+use crate::tls::{self, Flight};
 use crate::turns::{Place, Turn, Turns};
 
 pub(crate) use crate::h3::error as code;
@@ -211,7 +212,8 @@ impl Session {
 
     /// All that HTTP/3 waits for is there, and it was not begun yet.
     pub(crate) fn may_start_http(&self) -> bool {
-        self.h3.is_none() && self.quic.is_established() && !self.is_over()
+        let may = self.quic.is_established() || self.takes_early_data();
+        self.h3.is_none() && may && !self.is_over()
     }
 
     /// Takes in a datagram of a client that has not proved its address, which this one
@@ -230,7 +232,8 @@ impl Session {
         }
     }
 
-    /// Begins HTTP/3 once the handshake is complete. True if it is running.
+    /// Begins HTTP/3 once the handshake is complete, or a client's early data is accepted.
+    /// True if it is running.
     pub(crate) fn start_http(&mut self, config: h3::Config) -> bool {
         if self.may_start_http() {
             self.wrote();
@@ -274,6 +277,22 @@ impl Session {
         self.quic.is_established()
     }
 
+    /// A client's requests come in before its handshake is complete.
+    pub(crate) fn takes_early_data(&self) -> bool {
+        self.quic.is_server() && self.quic.is_in_early_data() && !self.quic.is_established()
+    }
+
+    /// It began with a ticket.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.quic.is_resumed()
+    }
+
+    /// What a client's connection began with, if it offered early data.
+    pub(crate) fn flight(&mut self) -> Option<Flight> {
+        let ssl: &mut boring::ssl::SslRef = (*self.quic).as_mut();
+        tls::flight(ssl)
+    }
+
     /// The connection carries nothing any more, whoever ended it.
     pub(crate) fn is_over(&self) -> bool {
         self.quic.is_closed() || self.quic.is_draining() || self.quic.local_error().is_some()
@@ -308,7 +327,7 @@ impl Session {
 
     /// `None` to send now, or until when that can wait.
     pub(crate) fn hold_send(&mut self, now: Instant) -> Option<Instant> {
-        if self.h3.is_none() || self.is_over() {
+        if self.h3.is_none() || !self.quic.is_established() || self.is_over() {
             return None;
         }
         self.acks.hold(self.quic.stats().lost, now)

@@ -2,15 +2,18 @@
 //! fail has not failed.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::{ClientAuth, Config, Diagnostic};
+use crate::config::{ClientAuth, Config, Diagnostic, SecretSource};
 use crate::material::Material;
-use crate::tls::{self, Clients, Identities, TlsError, Trust};
+use crate::secrets::Secrets;
+use crate::tls::{self, Clients, Identities, Tickets, TlsError, Trust};
 
 /// A configuration, built. Shared by all workers.
 #[derive(Debug)]
 pub struct Setup {
     config: Config,
+    secrets: Option<Secrets>,
     identities: Identities,
     clients: Clients,
     trust: Trust,
@@ -34,18 +37,25 @@ impl Setup {
         let trust = trust(&config, material)
             .map_err(|d| diagnostics.push(d))
             .ok();
-        let (Some(identities), Some(clients), Some(trust)) = (identities, clients, trust) else {
+        let secrets = secrets(&config, material)
+            .map_err(|found| diagnostics.extend(found))
+            .ok();
+        let (Some(identities), Some(clients), Some(trust), Some(secrets)) =
+            (identities, clients, trust, secrets)
+        else {
             return Err(diagnostics);
         };
         let setup = Setup {
             config,
+            secrets,
             identities,
             clients,
             trust,
             warnings,
         };
         // Each worker makes its own contexts from the same parts; here is where it may fail.
-        if let Err(error) = setup.server_config() {
+        let tickets = Arc::new(Tickets::new(Secrets::new(&[], &[]), "", [0; 16]));
+        if let Err(error) = setup.server_config(&tickets) {
             diagnostics.push(
                 setup
                     .config
@@ -70,6 +80,11 @@ impl Setup {
         &self.config
     }
 
+    /// The secret that the configuration names, and earlier ones.
+    pub(crate) fn secrets(&self) -> Option<&Secrets> {
+        self.secrets.as_ref()
+    }
+
     /// What can be run and is probably not what was meant, such as a certificate whose
     /// time is over. For whoever started it to tell.
     pub fn warnings(&self) -> &[Diagnostic] {
@@ -81,8 +96,8 @@ impl Setup {
         &self.clients
     }
 
-    pub(crate) fn server_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::server_config(&self.identities, &self.clients, &self.config)
+    pub(crate) fn server_config(&self, tickets: &Arc<Tickets>) -> Result<quiche::Config, TlsError> {
+        tls::server_config(&self.identities, &self.clients, &self.config, tickets)
     }
 
     pub(crate) fn client_config(&self) -> Result<quiche::Config, TlsError> {
@@ -123,6 +138,30 @@ fn trust(config: &Config, material: &Material) -> Result<Trust, Diagnostic> {
     let pem = file(config, material, "backend_tls.ca", ca)?;
     Trust::from_pem(pem)
         .map_err(|text| config.diagnostic("backend_tls.ca", format!("{}: {text}", ca.display())))
+}
+
+/// What the configuration says of secrets: none, or all of them readable and long enough.
+fn secrets(config: &Config, material: &Material) -> Result<Option<Secrets>, Vec<Diagnostic>> {
+    let mut faults = Vec::new();
+    let mut read = |key: &str, source: &SecretSource| {
+        let secret = material.secret(source).map_err(|text| text.to_owned());
+        match secret.and_then(|secret| Secrets::check(secret).map_err(|e| format!("{source}: {e}")))
+        {
+            Ok(secret) => Some(secret.to_vec()),
+            Err(text) => {
+                faults.push(config.diagnostic(key, text));
+                None
+            }
+        }
+    };
+    let current = config.secret.as_ref().map(|source| read("secret", source));
+    let previous: Vec<_> = (config.previous_secrets.iter().enumerate())
+        .filter_map(|(n, source)| read(&format!("previous_secrets[{n}]"), source))
+        .collect();
+    match current.flatten() {
+        _ if !faults.is_empty() => Err(faults),
+        current => Ok(current.map(|current| Secrets::new(&current, &previous))),
+    }
 }
 
 fn file<'m>(
@@ -252,6 +291,46 @@ backends:
         assert_eq!(
             refused(private(&other)),
             format!("{at}the key does not belong to the leaf of the certificate chain")
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_easily_found_is_refused() {
+        let refused = |secret: &str, previous: &str| {
+            let keys = "secret: { env: NOW }\nprevious_secrets: [{ file: old }]\n";
+            let config = Config::parse("spooky.yaml", &format!("{LEAST}{UNVERIFIED}{keys}"));
+            let (cert, key) = identity();
+            let files = [
+                ("cert.pem", pem(&cert)),
+                ("key.pem", private(&key)),
+                ("old", previous.into()),
+            ];
+            let mut material = material(&files, &[]);
+            material.env.insert("NOW".into(), secret.into());
+            faults(Setup::build(config.unwrap(), &material))
+        };
+        let good = "n7Yx0q1Jz5m8Qk3Tt9Lw2Rb6Vc4Hd0Sf";
+        let make = "make one with: head -c 32 /dev/urandom | base64";
+        assert_eq!(refused(good, good), [""; 0]);
+        assert_eq!(
+            refused(&good[1..], &format!("{good}\n")),
+            [format!(
+                "spooky.yaml:6:1: secret: the environment variable NOW: has 31 bytes, and a \
+                 secret has 32 at least; {make}"
+            )]
+        );
+        assert_eq!(
+            refused(&"0".repeat(64), "short"),
+            [
+                format!(
+                    "spooky.yaml:6:1: secret: the environment variable NOW: is one character \
+                     again and again; {make}"
+                ),
+                format!(
+                    "spooky.yaml:7:1: previous_secrets[0]: old: has 5 bytes, and a secret has \
+                     32 at least; {make}"
+                ),
+            ]
         );
     }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::downstream::Admission;
+use crate::config::{EarlyData, Instance};
+use crate::downstream::{Admission, Flights};
 use crate::listener::UsedTokens;
 use crate::secrets::Secrets;
 use crate::setup::Setup;
+use crate::tls::Tickets;
 
 /// One for all workers of a process.
 #[derive(Debug)]
@@ -14,6 +16,10 @@ pub struct Shared {
     workers: usize,
     /// What all keys come from.
     pub(crate) secrets: Secrets,
+    /// What sessions resume with.
+    pub(crate) tickets: Arc<Tickets>,
+    /// What was forwarded of early data.
+    pub(crate) flights: Flights,
     /// Clients' connections, also half-open ones.
     pub(crate) admission: Arc<Admission>,
     /// Retry tokens that connections began with.
@@ -56,7 +62,9 @@ impl Bounded {
 impl Shared {
     /// The shared part for `workers` workers running `setup`.
     ///
-    /// `seed` is 32 bytes of the operating system's randomness: keys come from it.
+    /// `seed` is 32 bytes of the operating system's randomness, others at each start: keys
+    /// come from it where the configuration names no secret, and it tells this process
+    /// from others with the same one.
     pub fn new(setup: &Setup, workers: usize, seed: [u8; 32]) -> Arc<Shared> {
         let backends = setup
             .config()
@@ -65,9 +73,19 @@ impl Shared {
             .iter()
             .map(|_| Load::default())
             .collect();
+        let drawn = Secrets::new(&seed, &[]);
+        let secrets = setup.secrets().cloned().unwrap_or_else(|| drawn.clone());
+        let instance = match &setup.config().instance {
+            Instance::Auto => "",
+            Instance::Named(name) => name,
+        };
+        let tickets = Tickets::new(secrets.clone(), instance, drawn.key("boot"));
+        let forwards = setup.config().upstream.early_data == EarlyData::Forward;
         Arc::new(Shared {
             workers: workers.max(1),
-            secrets: Secrets::new(&seed, &[]),
+            secrets,
+            tickets: Arc::new(tickets),
+            flights: Flights::new(forwards),
             admission: Arc::new(Admission::new(&setup.config().limits)),
             used_tokens: UsedTokens::default(),
             backends,

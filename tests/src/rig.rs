@@ -6,17 +6,19 @@
 //! arrival. The clock is the real one, because quiche reads it by itself:
 //! [`Rig::pass`] sleeps.
 
+mod again;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use quiche::h3::{self, Header, NameValue};
-use spooky_core::config::Config;
-use spooky_core::io::{Datagram, Event, SocketId, Sockets, Transmit};
+use spooky_core::Proxy;
+use spooky_core::io::{Datagram, Event, SocketId, Transmit};
 use spooky_core::observe::Record;
 use spooky_core::pump::{Io, Pump, Sent};
-use spooky_core::{Material, Params, Proxy, Setup, Shared};
+
+use again::Plan;
 
 use crate::raw::{Raw, Received};
 use crate::sim::memory::{self, charged};
@@ -71,9 +73,13 @@ pub struct Rig {
     pub drained: bool,
     /// Backends hear nothing.
     pub deaf: bool,
+    /// The client hears nothing, and what was for it is kept.
+    deaf_client: bool,
+    unheard: Vec<Vec<u8>>,
     tunnels: Option<bool>,
     pump: Pump,
     server: quiche::Config,
+    plan: Plan,
     raw_backend: Option<&'static [u8]>,
     next_id: u8,
     /// How far the proxy's own clock is ahead.
@@ -93,29 +99,36 @@ impl Rig {
     pub fn unconnected(options: Options) -> Rig {
         let identity = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
             .expect("a certificate");
-        let (cert, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
-        let mut server = peer_config(Some((&cert, &key)));
+        let plan = Plan {
+            backends: options.backends,
+            cert: identity.cert.pem(),
+            key: identity.signing_key.serialize_pem(),
+        };
+        let mut server = peer_config(Some((&plan.cert, &plan.key)));
         (options.backend)(&mut server);
-        let mut client = peer_config(None);
-        (options.client)(&mut client);
+        let mut client_config = peer_config(None);
+        (options.client)(&mut client_config);
         let id = quiche::ConnectionId::from_vec(vec![0xc1; ID]);
         let quic = quiche::connect(
             Some("localhost"),
             &id,
             client_address(),
             listener(),
-            &mut client,
+            &mut client_config,
         )
         .expect("a client");
         let mut client = Peer::new(quic, client_address(), listener(), &[0xc1; ID], &[]);
         client.raw = options.raw_client.map(Raw::new);
         Rig {
-            proxy: charged(|| proxy(&options, cert, key)),
+            proxy: charged(|| plan.proxy(options.config, [1; 32])),
+            plan,
             client,
             connections: Vec::new(),
             records: Vec::new(),
             drained: false,
             deaf: false,
+            deaf_client: false,
+            unheard: Vec::new(),
             tunnels: options.tunnels,
             pump: Pump::new(),
             server,
@@ -198,7 +211,9 @@ impl Rig {
         charged(|| self.pump.run(&mut self.proxy, &mut wires, now));
         let count = wires.datagrams.len();
         for (to, data) in wires.datagrams {
-            if to == client_address() {
+            if to == client_address() && self.deaf_client {
+                self.unheard.push(data);
+            } else if to == client_address() {
                 self.client.receive(data);
             } else if !self.deaf {
                 self.deliver_to_backend(to, data);
@@ -589,49 +604,6 @@ fn backend_socket() -> SocketAddr {
 /// Where backend `index` listens.
 pub fn backend_address(index: usize) -> SocketAddr {
     address(9000 + u16::try_from(index).expect("a few backends"))
-}
-
-fn proxy(options: &Options, cert: String, key: String) -> Proxy {
-    let rows = (0..options.backends)
-        .map(|i| format!("  - {{ id: b{i}, address: \"{}\" }}\n", backend_address(i)));
-    let text = format!(
-        "listen: {{ address: \"127.0.0.1\", port: 443 }}\ntls: {{ cert: c.pem, key: k.pem }}\n\
-         backend_tls: {{ verify: false }}\nbackends:\n{}{}",
-        rows.collect::<String>(),
-        options.config
-    );
-    let config =
-        Config::parse("rig.yaml", &text).unwrap_or_else(|found| panic!("{found:?}\n{text}"));
-    let files = config
-        .files()
-        .into_iter()
-        .zip([Ok(cert.into_bytes()), Ok(key.into_bytes())])
-        .collect();
-    let setup = Setup::build(
-        config,
-        &Material {
-            files,
-            ..Material::default()
-        },
-    )
-    .expect("a legal setup");
-    let shared = Shared::new(&setup, 1, [1; 32]);
-    let sockets = Sockets {
-        listener: listener(),
-        backends: vec![(SocketId(1), backend_socket())],
-    };
-    let wall = SystemTime::now();
-    Proxy::new(
-        Params {
-            setup: Arc::new(setup),
-            shared,
-            worker: 0,
-            seed: [2; 32],
-            wall,
-            sockets,
-        },
-        Instant::now(),
-    )
 }
 
 fn peer_config(identity: Option<(&str, &str)>) -> quiche::Config {

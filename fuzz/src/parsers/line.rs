@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use spooky_core::fuzzing as core;
-use spooky_core::observe::{Outcome, Reason, Record};
+use spooky_core::observe::{Early, Outcome, Reason, Record};
 use spooky_mio::fuzzing as mio;
 
 use crate::input::Input;
@@ -85,6 +85,8 @@ fn record(id: u64, request: Option<spooky_core::RequestHead>, detail: &str) -> R
         refused: None,
         backend: (!detail.is_empty()).then(|| detail.into()),
         attempts: id as u32,
+        resumed: id & 8 == 8,
+        early: (id & 16 == 16).then_some(Early::Forwarded),
         status: (id & 1 == 1).then_some(200 + (id % 300) as u16),
         request_bytes: id,
         response_bytes: !id,
@@ -99,7 +101,7 @@ fn record(id: u64, request: Option<spooky_core::RequestHead>, detail: &str) -> R
 fn check_values(value: &Value, record: &Record) {
     let text = |key: &str| value[key].as_str().map(str::to_owned);
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert_eq!(value.as_object().map(|o| o.len()), Some(16), "{value}");
+    assert_eq!(value.as_object().map(|o| o.len()), Some(18), "{value}");
     assert_eq!(text("id"), Some(format!("{:016x}", record.id)));
     assert_eq!(text("path"), record.path().map(lossy));
     assert_eq!(text("authority"), record.authority().map(lossy));
@@ -107,6 +109,9 @@ fn check_values(value: &Value, record: &Record) {
     assert_eq!(text("backend").as_deref(), record.backend.as_deref());
     assert_eq!(text("detail").as_deref(), record.detail.as_deref());
     assert_eq!(text("reason").as_deref(), record.reason.map(Reason::as_str));
+    assert_eq!(value["resumed"].as_bool(), Some(record.resumed));
+    let early = record.early.map(Early::as_str);
+    assert_eq!(text("early_data").as_deref(), early);
     assert_eq!(text("client"), Some(record.client.to_string()));
     assert_eq!(value["status"].as_u64(), record.status.map(u64::from));
     assert_eq!(value["request_bytes"].as_u64(), Some(record.request_bytes));

@@ -16,6 +16,11 @@ pub(super) const DIAGNOSTICS: usize = 100;
 /// Bytes of an environment variable's name.
 pub(super) const VARIABLE_BYTES: usize = 128;
 
+/// Secrets that are still honoured. Each costs a look at what strangers send.
+pub(super) const PREVIOUS_SECRETS: usize = 8;
+/// Bytes of a machine's name.
+pub(super) const INSTANCE_BYTES: usize = 64;
+
 /// Worker threads. The worker's number has to fit a connection id.
 pub(super) const WORKERS: RangeInclusive<u16> = 1..=1024;
 /// Socket buffers, bytes. The kernel halves and doubles these in an `int`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, ClientAuth, ClientAuthMode, Connections, Forwarding, LbType, Limits, LoadBalancing,
-    Log, Quic, Retry, Timeouts, XForwarded,
+    BackendTls, ClientAuth, ClientAuthMode, Connections, EarlyData, Forwarding, LbType, Limits,
+    LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -13,6 +13,12 @@ pub(super) const UPSTREAM: &str = "default";
 pub(super) const WEIGHT: u32 = 100;
 /// Socket buffers asked for: a few milliseconds of a fast link.
 pub(super) const SOCKET_BUFFER: u64 = 4 << 20;
+/// Clients may resume.
+pub(super) const SESSION_TICKETS: bool = true;
+/// 0-RTT is accepted.
+pub(super) const EARLY_DATA: bool = true;
+/// What comes in it waits for the handshake.
+pub(super) const EARLY_REQUESTS: EarlyData = EarlyData::Hold;
 /// WebSocket passes to backends that offer it.
 pub(super) const WEBSOCKET: bool = true;
 /// How long a drain waits.

@@ -19,10 +19,22 @@ pub(super) fn tls(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Tls> {
         .filter_map(|item| self::identity(decoder, item));
     let certificates = certificates.collect();
     let client_auth = client_auth(decoder, &view);
+    let early_data = decoder.optional(&view, "early_data", scalar::flag);
+    let default = super::defaults::SESSION_TICKETS;
+    let session_tickets = decoder.value(&view, "session_tickets", default, scalar::flag);
+    if early_data == Some(true) && !session_tickets {
+        let message = "early_data is on, and session_tickets is off: only a client that \
+                       resumes with a ticket can send early data"
+            .to_owned();
+        decoder.combination(&view, &["early_data", "session_tickets"], message);
+    }
     Some(Tls {
         identity: identity?,
         certificates,
         client_auth,
+        // Without tickets there is none; on is the default, and may stand for it.
+        early_data: early_data.unwrap_or(super::defaults::EARLY_DATA) && session_tickets,
+        session_tickets,
     })
 }
 

@@ -93,11 +93,13 @@ impl Config {
 
     /// Everything that says where a secret is kept.
     pub(crate) fn secret_sources(&self) -> Vec<&SecretSource> {
-        self.tls.secret_sources().collect()
+        let keys = self.secret.iter().chain(&self.previous_secrets);
+        keys.chain(self.tls.secret_sources()).collect()
     }
 
     fn secret_sources_mut(&mut self) -> Vec<&mut SecretSource> {
-        self.tls.secret_sources_mut().collect()
+        let keys = self.secret.iter_mut().chain(&mut self.previous_secrets);
+        keys.chain(self.tls.secret_sources_mut()).collect()
     }
 
     /// Whether backends are verified against the system's roots, because no

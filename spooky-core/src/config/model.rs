@@ -16,6 +16,14 @@ use super::{Network, Positions, SecretSource};
 pub struct Config {
     /// Worker threads.
     pub workers: Workers,
+    /// Where the secret is kept that all keys come from; absent: the driver's randomness,
+    /// new at each start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretSource>,
+    /// Earlier secrets, what was made with which is still honoured.
+    pub previous_secrets: Vec<SecretSource>,
+    /// Which machine this is of those with the same secret.
+    pub instance: Instance,
     /// Where clients send to.
     pub listen: Listen,
     /// Who we are to clients.
@@ -60,6 +68,24 @@ impl Serialize for Workers {
     }
 }
 
+/// Which machine this is of those that share a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instance {
+    /// Told apart by randomness of its own, new at each start.
+    Auto,
+    /// A name or number, printable ASCII without spaces, at most 64 bytes.
+    Named(String),
+}
+
+impl Serialize for Instance {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Instance::Auto => "auto",
+            Instance::Named(name) => name,
+        })
+    }
+}
+
 /// The listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listen {
@@ -86,6 +112,10 @@ pub struct Tls {
     pub certificates: Vec<IdentitySource>,
     /// Who clients have to be.
     pub client_auth: ClientAuth,
+    /// 0-RTT is accepted.
+    pub early_data: bool,
+    /// Clients get tickets, with which they resume.
+    pub session_tickets: bool,
 }
 
 /// Where a certificate chain and its key are.
@@ -180,6 +210,8 @@ pub struct Upstream {
     /// `default` in the one-upstream form.
     #[serde(skip)]
     pub name: String,
+    /// What becomes of requests that come in 0-RTT.
+    pub early_data: EarlyData,
     /// How backends are verified.
     pub backend_tls: BackendTls,
     /// How one is chosen.
@@ -194,6 +226,17 @@ pub struct Upstream {
     /// listener's, so it is not printed twice.
     #[serde(skip)]
     pub quic: Quic,
+}
+
+/// What becomes of requests that come in 0-RTT, before the client has proved that it is
+/// not a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyData {
+    /// They wait for the handshake.
+    Hold,
+    /// Those with a safe method go on at once, with `Early-Data: 1` (RFC 8470).
+    Forward,
 }
 
 /// How backends are verified.

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bounds;
-use super::model::{AccessFormat, ClientAuthMode, LbType, LogTarget, Retry, Workers, XForwarded};
+use super::model::{
+    AccessFormat, ClientAuthMode, EarlyData, Instance, LbType, LogTarget, Retry, Workers,
+    XForwarded,
+};
 use super::network::Network;
 use super::node::{Node, Value};
 use super::schema;
@@ -25,6 +28,37 @@ pub(super) fn workers(node: &Node) -> Parsed<Workers> {
         "auto" => Ok(Workers::Auto),
         _ => whole(node, &what, &bounds::WORKERS).map(Workers::Count),
     }
+}
+
+/// The name of one of several machines.
+pub(super) fn instance(node: &Node) -> Parsed<Instance> {
+    let what = format!(
+        "auto, or a number or name of 1 to {} printable ASCII characters without spaces",
+        bounds::INSTANCE_BYTES
+    );
+    let text = text(node, &what)?;
+    let legal = (1..=bounds::INSTANCE_BYTES).contains(&text.len());
+    if !legal || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(expected(&what, node));
+    }
+    Ok(match text {
+        "auto" => Instance::Auto,
+        name => Instance::Named(name.to_owned()),
+    })
+}
+
+/// What becomes of requests in 0-RTT.
+pub(super) fn early_requests(node: &Node) -> Parsed<EarlyData> {
+    if let Value::Scalar { text } = &node.value
+        && matches!(text.as_str(), "on" | "off" | "true" | "false")
+    {
+        return Err(format!(
+            "expected one of hold, forward, found '{text}'; whether early data is accepted \
+             at all stands in 'tls'"
+        ));
+    }
+    let words = [("hold", EarlyData::Hold), ("forward", EarlyData::Forward)];
+    choice(node, &words, &[])
 }
 
 pub(super) fn number<T>(node: &Node, range: &RangeInclusive<T>) -> Parsed<T>

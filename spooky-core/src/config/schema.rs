@@ -15,9 +15,13 @@ pub(super) static ROOT: Section = Section {
     name: "",
     accepted: &[
         "workers",
+        "secret",
+        "previous_secrets",
+        "instance",
         "listen",
         "tls",
         "quic",
+        "early_data",
         "backend_tls",
         "load_balancing",
         "backends",
@@ -30,12 +34,8 @@ pub(super) static ROOT: Section = Section {
         "drain_timeout",
     ],
     promised: &[
-        "secret",
-        "previous_secrets",
-        "instance",
         "upstreams",
         "protocol",
-        "early_data",
         "health_check",
         "outlier_detection",
         "circuit_breaker",
@@ -61,8 +61,10 @@ pub(super) static TLS: Section = Section {
         "password",
         "certificates",
         "client_auth",
+        "early_data",
+        "session_tickets",
     ],
-    promised: &["early_data", "session_tickets"],
+    promised: &[],
 };
 
 pub(super) static CERTIFICATE: Section = Section {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
-    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, Forwarding, Limits, Listen,
-    LoadBalancing, Log, Quic, Timeouts, Upstream, Workers,
+    AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, EarlyData, Forwarding,
+    Instance, Limits, Listen, LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
 };
 use super::node::Node;
 use super::scalar;
 use super::schema;
+use super::secret;
 use super::units::format_size;
 
 /// The whole configuration, unless something it needs is missing. It is legal
@@ -18,6 +19,13 @@ use super::units::format_size;
 pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let root = decoder.root(root, &schema::ROOT);
     let workers = decoder.value(&root, "workers", Workers::Auto, scalar::workers);
+    let base = decoder.base;
+    let secret = decoder.optional(&root, "secret", |node| secret::secret(node, base));
+    let most = bounds::PREVIOUS_SECRETS;
+    let previous_secrets = decoder.list(&root, "previous_secrets", most, |node| {
+        secret::secret(node, base)
+    });
+    let instance = decoder.value(&root, "instance", Instance::Auto, scalar::instance);
     let listen = listen(decoder, &root);
     let tls = super::identities::tls(decoder, &root);
     let quic = quic(decoder, &root);
@@ -27,6 +35,11 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     let websocket = super::defaults::WEBSOCKET;
     let websocket = decoder.value(&root, "websocket", websocket, scalar::flag);
     let log = log(decoder, &root);
+    check_early_data(decoder, &root, tls.as_ref(), &upstream);
+    if secret.is_none() && !previous_secrets.is_empty() {
+        let message = "previous_secrets are earlier values of 'secret', which is missing";
+        decoder.combination(&root, &["previous_secrets"], message.to_owned());
+    }
     let drain_timeout = decoder.value(
         &root,
         "drain_timeout",
@@ -35,6 +48,9 @@ pub(super) fn config(decoder: &mut Decoder<'_>, root: &Node) -> Option<Config> {
     );
     Some(Config {
         workers,
+        secret,
+        previous_secrets,
+        instance,
         listen: listen?,
         tls: tls?,
         quic,
@@ -64,6 +80,27 @@ fn listen(decoder: &mut Decoder<'_>, root: &View<'_>) -> Option<Listen> {
         receive_buffer,
         send_buffer,
     })
+}
+
+/// What is to be forwarded has to be accepted first.
+fn check_early_data(
+    decoder: &mut Decoder<'_>,
+    root: &View<'_>,
+    tls: Option<&Tls>,
+    upstream: &Upstream,
+) {
+    let Some(tls) = tls.filter(|tls| !tls.early_data) else {
+        return;
+    };
+    if upstream.early_data == EarlyData::Forward {
+        let off = if tls.session_tickets {
+            "tls.early_data"
+        } else {
+            "tls.session_tickets"
+        };
+        let message = format!("early data cannot be forwarded: {off} is off, so none is accepted");
+        decoder.combination(root, &["early_data"], message);
+    }
 }
 
 fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
@@ -119,6 +156,12 @@ fn check_windows(decoder: &mut Decoder<'_>, view: &View<'_>, quic: &Quic) {
 fn upstream(decoder: &mut Decoder<'_>, root: &View<'_>, quic: Quic) -> Upstream {
     Upstream {
         name: super::defaults::UPSTREAM.to_owned(),
+        early_data: decoder.value(
+            root,
+            "early_data",
+            super::defaults::EARLY_REQUESTS,
+            scalar::early_requests,
+        ),
         backend_tls: backend_tls(decoder, root),
         load_balancing: load_balancing(decoder, root),
         backends: backends(decoder, root),

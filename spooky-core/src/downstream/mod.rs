@@ -4,6 +4,7 @@ mod admission;
 mod budget;
 mod cancels;
 mod early;
+mod flights;
 mod pace;
 mod places;
 
@@ -13,6 +14,7 @@ use std::time::Instant;
 pub(crate) use admission::{Admission, Answer, Permit, Refusal};
 pub(crate) use budget::{Budget, packets_to_handshake};
 pub(crate) use early::EarlyPriorities;
+pub(crate) use flights::{Flights, Novelty, Steadiness};
 
 use crate::session::Session;
 
@@ -32,6 +34,8 @@ pub(crate) struct Connection {
     pub(crate) permit: Permit,
     /// One more than the greatest request stream seen, in steps of four.
     pub(crate) next_stream: u64,
+    /// What is known of the flight that it began with, if that was asked.
+    pub(crate) novelty: Option<Novelty>,
     /// Requests from this stream on are refused: GOAWAY was sent.
     pub(crate) goaway: Option<u64>,
     /// Not closed before, so that the GOAWAY arrives, and what crossed it on the

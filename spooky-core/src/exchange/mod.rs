@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use crate::http::{Fields, Glimpse, LocalReply, Priority, RequestHead, ResponseHead};
 use crate::io::Handle;
-use crate::observe::{Outcome, Reason};
+use crate::observe::{Early, Outcome, Reason};
 use crate::timers::TimerId;
 use crate::turns::Place;
 
@@ -31,6 +31,8 @@ pub(crate) use relay::{Turn, take_turn};
 pub(crate) enum State {
     /// Just made: no backend chosen.
     New,
+    /// It came in early data, and waits for its client's handshake.
+    Held,
     /// Every connection to this backend is full: waiting in its queue.
     Queued { backend: usize },
     /// Waiting for this connection's handshake; an extended CONNECT also for the SETTINGS.
@@ -47,7 +49,7 @@ impl State {
     /// The connection to a backend, if the exchange is with one.
     pub(crate) fn connection(self) -> Option<Handle> {
         match self {
-            State::New | State::Queued { .. } | State::Replying => None,
+            State::New | State::Held | State::Queued { .. } | State::Replying => None,
             State::Connecting { connection }
             | State::Sending { connection }
             | State::Open { connection, .. } => Some(connection),
@@ -135,6 +137,8 @@ pub(crate) struct Exchange {
     /// The backend accepted an extended CONNECT: bytes go both ways, and each way ends
     /// by itself.
     pub(crate) tunnel: bool,
+    /// It came before its client's handshake was complete, and what was done then.
+    pub(crate) early: Option<Early>,
     /// Index of the backend that counts this exchange as in flight.
     pub(crate) charged: Option<usize>,
     pub(crate) backend: Option<Arc<str>>,
@@ -185,6 +189,7 @@ impl Exchange {
             informational: 0,
             reply: None,
             tunnel: false,
+            early: None,
             charged: None,
             backend: None,
             attempts: 0,
@@ -227,6 +232,7 @@ impl Exchange {
         match self.state {
             State::Replying => Outcome::LocalReply,
             State::New
+            | State::Held
             | State::Queued { .. }
             | State::Connecting { .. }
             | State::Sending { .. }

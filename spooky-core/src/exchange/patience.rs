@@ -97,6 +97,7 @@ impl Exchange {
                 Some(self.progress + patience)
             }
             State::New
+            | State::Held
             | State::Queued { .. }
             | State::Connecting { .. }
             | State::Sending { .. }

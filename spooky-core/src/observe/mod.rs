@@ -3,5 +3,5 @@
 mod record;
 mod snapshot;
 
-pub use record::{Outcome, Reason, Record};
+pub use record::{Early, Outcome, Reason, Record};
 pub use snapshot::{BackendSnapshot, Counters, Snapshot};

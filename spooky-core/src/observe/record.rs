@@ -25,6 +25,10 @@ pub struct Record {
     pub attempts: u32,
     /// Status sent to the client; `None` if no response head was sent.
     pub status: Option<u16>,
+    /// The client's connection began with a ticket.
+    pub resumed: bool,
+    /// What was done with it if it came in 0-RTT, before the handshake was complete.
+    pub early: Option<Early>,
     /// Body bytes received from the client.
     pub request_bytes: u64,
     /// Body bytes passed to the client's connection.
@@ -61,6 +65,25 @@ impl Record {
         let refused = || self.refused.as_ref().and_then(Glimpse::authority);
         let head = self.request.as_ref();
         head.map_or_else(refused, |head| Some(head.authority()))
+    }
+}
+
+/// What became of a request in 0-RTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Early {
+    /// It waited for the handshake.
+    Held,
+    /// It went on at once, with `Early-Data: 1`.
+    Forwarded,
+}
+
+impl Early {
+    /// The word in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Early::Held => "held",
+            Early::Forwarded => "forwarded",
+        }
     }
 }
 
@@ -119,6 +142,11 @@ reasons! {
     ClientCancelled = "client_cancelled", 499, "http_request_error";
     /// The client's connection is gone.
     ClientGone = "client_gone", 499, "http_request_error";
+    /// The request came in 0-RTT, and its client never completed the handshake: it was
+    /// gone, or it was a replay.
+    HandshakeIncomplete = "handshake_incomplete", 499, "http_request_error";
+    /// The request came in 0-RTT, and it is not sure that no copy of it was forwarded before.
+    TooEarly = "too_early", 425, "http_request_denied";
     /// The request breaks a rule of HTTP.
     BadRequest = "bad_request", 400, "http_request_error";
     /// The request's head or trailers are more than `limits.header_bytes` or `limits.headers`.

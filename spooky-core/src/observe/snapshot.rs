@@ -101,6 +101,8 @@ counters! {
     connections_refused_draining,
     /// Client connections that failed before the handshake was complete.
     handshakes_failed,
+    /// Handshakes of clients that were resumed with a ticket.
+    handshakes_resumed,
     /// Client connections closed because of `limits.resets_per_connection`.
     connections_reset_floods,
     /// Connections to backends begun.
@@ -109,6 +111,12 @@ counters! {
     backend_connections_failed,
     /// Requests begun.
     requests,
+    /// Requests that came in 0-RTT and waited for the handshake.
+    requests_early_held,
+    /// Requests that came in 0-RTT and were forwarded at once.
+    requests_early_forwarded,
+    /// Flights of 0-RTT of which a copy had been forwarded before.
+    early_flights_copied,
     /// Requests the backend answered whole.
     requests_complete,
     /// Requests Spooky answered itself.

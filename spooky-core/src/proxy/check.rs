@@ -71,6 +71,10 @@ impl Proxy {
                     assert_eq!(exchange.charged, None, "a waiting request is not in flight");
                 }
                 State::Replying => assert!(exchange.reply.is_some(), "a local reply is there"),
+                State::Held => assert!(
+                    matches!(conn.phase, downstream::Phase::Handshake { .. }),
+                    "who has proved that it is no replay need not wait"
+                ),
                 State::New => panic!("an exchange goes somewhere"),
             }
         }
@@ -142,9 +146,11 @@ impl Proxy {
             }
             let place = match exchange.state {
                 State::Sending { connection } | State::Open { connection, .. } => Some(connection),
-                State::New | State::Queued { .. } | State::Connecting { .. } | State::Replying => {
-                    None
-                }
+                State::New
+                | State::Held
+                | State::Queued { .. }
+                | State::Connecting { .. }
+                | State::Replying => None,
             };
             let backend = place.and_then(|handle| self.backends.get(handle));
             let sending = matches!(exchange.state, State::Sending { .. });

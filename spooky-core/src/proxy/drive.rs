@@ -148,7 +148,7 @@ impl Proxy {
             return;
         };
         if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
-            self.downstream_established(handle);
+            self.downstream_established(handle, now);
         }
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
@@ -183,14 +183,16 @@ impl Proxy {
         }
     }
 
-    fn downstream_established(&mut self, handle: Handle) {
+    fn downstream_established(&mut self, handle: Handle, now: Instant) {
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             conn.permit.handshake_over();
+            self.counters.handshakes_resumed += u64::from(conn.session.is_resumed());
         }
         self.issue_spare_ids(handle);
+        self.release_held(handle, now);
     }
 
     fn downstream_event(&mut self, handle: Handle, stream: u64, event: StreamEvent, now: Instant) {

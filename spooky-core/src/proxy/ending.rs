@@ -285,7 +285,7 @@ impl Proxy {
         let place = exchange.request.queued.take();
         let complete = exchange.request.finished && exchange.response.ended;
         match state {
-            State::New | State::Replying => {}
+            State::New | State::Held | State::Replying => {}
             State::Queued { backend } => {
                 if !planted::is(Bug::KeepsPlace) {
                     self.shared.backends[backend].pending.sub();
@@ -364,9 +364,10 @@ impl Proxy {
             return;
         };
         self.timers.remove(exchange.timer);
-        let mut client = exchange.client;
+        let (mut client, mut resumed) = (exchange.client, false);
         if let Some(conn) = self.downstreams.get_mut(exchange.downstream) {
             client = conn.client;
+            resumed = conn.session.is_resumed();
             conn.session.heads.retain(|&h| h != id);
             if let Some(place) = exchange.response.queued {
                 conn.session.ready.remove(place);
@@ -390,6 +391,8 @@ impl Proxy {
             backend: exchange.backend,
             attempts: exchange.attempts,
             status: exchange.status,
+            resumed,
+            early: exchange.early,
             request_bytes: exchange.request.moved,
             response_bytes: exchange.response.moved,
             time_to_head: exchange
@@ -420,12 +423,16 @@ impl Proxy {
             return;
         }
         self.routes.remove_chosen(&conn.chosen);
+        let mut proven = true;
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
             conn.permit.handshake_over();
             self.counters.handshakes_failed += 1;
+            proven = conn.session.is_established();
         }
         let (reason, outcome) = if conn.cancels.are_too_many() {
             (Reason::TooManyResets, Outcome::Reset)
+        } else if !proven {
+            (Reason::HandshakeIncomplete, Outcome::Cancelled)
         } else {
             (Reason::ClientGone, Outcome::Cancelled)
         };

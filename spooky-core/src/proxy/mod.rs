@@ -7,6 +7,7 @@
 //! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
 //! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
+//! | `early.rs` | which requests wait for the handshake |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |
 //! | `places.rs` | which connection to a backend, when to open one, who waits |
@@ -20,6 +21,7 @@
 mod certificates;
 mod check;
 mod drive;
+mod early;
 mod ending;
 mod headless;
 mod places;
@@ -123,6 +125,8 @@ pub struct Proxy {
     next_socket: usize,
     /// Wall clock at an instant.
     clock: (SystemTime, Instant),
+    /// Whether it runs evenly.
+    steadiness: downstream::Steadiness,
 }
 
 #[derive(Debug)]
@@ -176,6 +180,7 @@ impl Proxy {
             shared.workers()
         );
         let limits = &setup.config().limits;
+        shared.tickets.turn(wall);
         let built = "Setup::build made the same contexts already";
         let mut timers = Timers::new();
         let tend = timers.create(Owner::Tend, now);
@@ -186,7 +191,7 @@ impl Proxy {
             tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
             reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
             server: QuicConfig::new(
-                setup.server_config().expect(built),
+                setup.server_config(&shared.tickets).expect(built),
                 setup.config().quic.max_streams,
                 limits,
                 setup.config().websocket,
@@ -211,6 +216,7 @@ impl Proxy {
             next_exchange: (worker as u64) << 48,
             next_socket: worker,
             clock: (wall, now),
+            steadiness: downstream::Steadiness::begin(now),
             setup,
             shared,
             sockets,
@@ -246,8 +252,11 @@ impl Proxy {
         self.debug_check();
     }
 
-    /// Tells the wall clock, about once a second. It only stamps.
+    /// Tells the wall clock, about once a second. It stamps, and turns the keys of tickets.
     pub fn handle_clock(&mut self, wall: SystemTime, now: Instant) {
+        let back = self.wall(now).duration_since(wall).unwrap_or_default();
+        self.steadiness.stepped(back, now);
+        self.shared.tickets.turn(wall);
         self.clock = (wall, now);
     }
 

@@ -163,6 +163,7 @@ impl Proxy {
             phase,
             permit,
             next_stream: 0,
+            novelty: None,
             goaway: None,
             lingers: None,
             early: EarlyPriorities::default(),

@@ -11,7 +11,7 @@ use crate::http::{
 use crate::io::Handle;
 use crate::limits;
 use crate::listener::ConnectionRef;
-use crate::observe::Reason;
+use crate::observe::{Early, Reason};
 use crate::session::{StreamError, code};
 
 impl Proxy {
@@ -146,7 +146,7 @@ impl Proxy {
             self.fail(id, reason, None, now);
             return;
         }
-        self.choose(id, None, now);
+        self.dispatch(id, now);
     }
 
     /// Chooses a backend, other than `except` if there is one, and goes there.
@@ -225,6 +225,7 @@ impl Proxy {
         let asker = self.downstreams.get(exchange.downstream);
         let client = Client {
             ip: exchange.client.ip(),
+            early: exchange.early == Some(Early::Forwarded),
             certificate: asker.and_then(|asker| asker.certificate.as_deref()),
         };
         let fields = self.forwarder.request(head, client);

@@ -130,7 +130,8 @@ impl Proxy {
                 }
             }
             State::Connecting { .. } => self.settling_timeout(id, now),
-            State::New => {}
+            // The connection has a deadline for its handshake.
+            State::New | State::Held => {}
         }
     }
 

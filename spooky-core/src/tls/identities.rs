@@ -1,11 +1,12 @@
 //! Everyone we may be to clients, and which of them a client meets.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use boring::ssl::{NameType, SelectCertError, SslContext, SslContextBuilder};
 
-use super::{Identity, IdentityError};
+use super::{Identity, IdentityError, Tickets, early};
 use crate::config::{Config, Diagnostic, IdentitySource, SecretSource};
 use crate::material::Material;
 use crate::names::Names;
@@ -83,9 +84,15 @@ impl Identities {
     }
 
     /// Makes the context that `builder` builds change places with the one of `others`
-    /// whose certificate is for the name that a client asks for.
-    pub(crate) fn choose(&self, builder: &mut SslContextBuilder, others: Vec<SslContext>) {
-        if others.is_empty() {
+    /// whose certificate is for the name that a client asks for. With `noting`, the
+    /// ClientHello is also taken down for [`early::flight`]: there is one place for both.
+    pub(crate) fn choose(
+        &self,
+        builder: &mut SslContextBuilder,
+        others: Vec<SslContext>,
+        noting: Option<Arc<Tickets>>,
+    ) {
+        if others.is_empty() && noting.is_none() {
             return;
         }
         let (table, _) = self.table();
@@ -93,6 +100,9 @@ impl Identities {
         // actions": it aborts, or goes on. Clients that come by address send none, and
         // those that do judge for themselves what the first certificate is worth.
         builder.set_select_certificate_callback(move |mut hello| {
+            if let Some(tickets) = &noting {
+                early::note(&mut hello, tickets);
+            }
             let chosen = hello
                 .servername(NameType::HOST_NAME)
                 .and_then(|name| table.find(name))

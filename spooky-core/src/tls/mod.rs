@@ -2,25 +2,31 @@
 
 mod clients;
 mod context;
+mod early;
 mod encoding;
 mod identities;
 mod identity;
 #[cfg(test)]
 mod tests;
+mod ticketer;
+mod tickets;
 mod trust;
 
 pub(crate) use clients::{CERTIFICATE_EXPIRED, Clients, client_cert, is_expired};
 use context::session_context;
+pub(crate) use early::{Flight, flight};
 pub(crate) use identities::Identities;
 use identity::Identity;
 pub(crate) use identity::{IdentityError, out_of_date};
+pub(crate) use tickets::Tickets;
 pub(crate) use trust::Trust;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use boring::ssl::{SslContext, SslContextBuilder, SslMethod, SslRef, SslVerifyMode};
+use boring::ssl::{SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslVerifyMode};
 
-use crate::config::{Config, Quic};
+use crate::config::{Config, EarlyData, Quic};
 use crate::limits;
 
 /// What building a TLS context can fail with: BoringSSL's own error, or quiche's.
@@ -35,33 +41,46 @@ pub(crate) fn server_config(
     identities: &Identities,
     clients: &Clients,
     config: &Config,
+    tickets: &Arc<Tickets>,
 ) -> Result<quiche::Config, TlsError> {
     let (first, others) = identities.split();
     let context = session_context(config, clients)?;
+    let forwards = config.upstream.early_data == EarlyData::Forward;
     let builder = |identity: &Identity| -> Result<SslContextBuilder, TlsError> {
         // Not `quiche::Config::new`: it loads the system's CA bundle, 1 MB and 5 ms.
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         identity.install(&mut builder)?;
         clients.install(&mut builder)?;
         builder.set_session_id_context(&context)?;
+        if config.tls.session_tickets {
+            ticketer::install(&mut builder, Arc::clone(tickets), forwards);
+        } else {
+            // None is given out, and none is looked at.
+            builder.set_options(SslOptions::NO_TICKET);
+        }
         Ok(builder)
     };
     let others = others
         .iter()
-        .map(|identity| tls_context(toward_clients(builder(identity)?, &config.quic)?))
+        .map(|identity| tls_context(toward_clients(builder(identity)?, config)?))
         .collect::<Result<_, _>>()?;
     let mut builder = builder(first)?;
-    identities.choose(&mut builder, others);
-    toward_clients(builder, &config.quic)
+    let noting = forwards.then(|| Arc::clone(tickets));
+    identities.choose(&mut builder, others, noting);
+    toward_clients(builder, config)
 }
 
 /// All that quiche is told, of whichever identity: some of it (ALPN, early data, the
 /// log of keys) it keeps in the TLS context.
-fn toward_clients(builder: SslContextBuilder, quic: &Quic) -> Result<quiche::Config, TlsError> {
+fn toward_clients(builder: SslContextBuilder, config: &Config) -> Result<quiche::Config, TlsError> {
+    let (tls, quic) = (&config.tls, &config.quic);
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
+    if tls.early_data {
+        config.enable_early_data();
+    }
     Ok(config)
 }
 

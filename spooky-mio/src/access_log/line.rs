@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use spooky_core::observe::{Reason, Record};
+use spooky_core::observe::{Early, Reason, Record};
 
 use super::rfc3339::rfc3339;
 
@@ -24,6 +24,8 @@ struct Line<'a> {
     backend: Option<&'a str>,
     attempts: u32,
     status: Option<u16>,
+    resumed: bool,
+    early_data: Option<&'static str>,
     request_bytes: u64,
     response_bytes: u64,
     time_to_head_ms: Option<f64>,
@@ -46,6 +48,8 @@ pub(crate) fn append(buffer: &mut Vec<u8>, record: &Record) {
         backend: record.backend.as_deref(),
         attempts: record.attempts,
         status: record.status,
+        resumed: record.resumed,
+        early_data: record.early.map(Early::as_str),
         request_bytes: record.request_bytes,
         response_bytes: record.response_bytes,
         time_to_head_ms: record.time_to_head.map(millis),

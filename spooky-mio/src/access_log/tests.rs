@@ -2,7 +2,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use spooky_core::observe::{Outcome, Reason};
+use spooky_core::observe::{Early, Outcome, Reason};
 
 use super::*;
 
@@ -28,6 +28,8 @@ fn every_record_becomes_one_line_of_json() {
     assert_eq!(line["time"], "1970-01-01T00:00:01.500Z");
     assert_eq!(line["client"], "[2001:db8::1]:4433");
     assert_eq!(line["status"], 502);
+    assert_eq!(line["resumed"], true);
+    assert_eq!(line["early_data"], "held");
     assert_eq!(line["duration_ms"], 12.345);
     assert_eq!(line["time_to_head_ms"], serde_json::Value::Null);
     assert_eq!(line["outcome"], "local_reply");
@@ -115,6 +117,8 @@ fn record(id: u64) -> Box<Record> {
         backend: Some("web1".into()),
         attempts: 1,
         status: Some(502),
+        resumed: true,
+        early: Some(Early::Held),
         request_bytes: 3,
         response_bytes: 5,
         time_to_head: None,

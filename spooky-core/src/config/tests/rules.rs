@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::{Connections, Forwarding, Limits, Quic, Retry, Timeouts, XForwarded};
+use super::super::{
+    Connections, EarlyData, Forwarding, Instance, Limits, Quic, Retry, SecretSource, Timeouts,
+    XForwarded,
+};
 use super::{accepted, faults, refused};
 
 #[test]
@@ -10,6 +13,9 @@ fn what_is_left_out_has_the_documented_default() {
     let config = accepted("");
     assert_eq!(config.listen.receive_buffer, 4 << 20);
     assert_eq!(config.listen.send_buffer, 4 << 20);
+    assert_eq!((&config.secret, &config.previous_secrets), (&None, &vec![]));
+    assert_eq!(config.instance, Instance::Auto);
+    assert!(config.tls.early_data && config.tls.session_tickets);
     assert_eq!(
         config.quic,
         Quic {
@@ -23,6 +29,7 @@ fn what_is_left_out_has_the_documented_default() {
     );
     let upstream = &config.upstream;
     assert_eq!(upstream.name, "default");
+    assert_eq!(upstream.early_data, EarlyData::Hold);
     assert_eq!(upstream.backends[0].weight, 100);
     assert!(upstream.backend_tls.verify);
     assert_eq!(
@@ -271,4 +278,91 @@ fn idle_connections_are_among_all_connections() {
         refused("connections: { max: 3, min_idle: 4 }\n"),
         ["5:34: connections.min_idle: min_idle is 4, more than the 3 of max"]
     );
+}
+
+#[test]
+fn secrets_are_named_and_machines_too() {
+    let config = accepted(
+        "secret: { file: s }\nprevious_secrets: [{ env: OLD }, { file: older }]\ninstance: 7\n",
+    );
+    assert_eq!(config.secret, Some(SecretSource::File("s".into())));
+    let previous = [
+        SecretSource::Env("OLD".into()),
+        SecretSource::File("older".into()),
+    ];
+    assert_eq!(config.previous_secrets, previous);
+    assert_eq!(config.instance, Instance::Named("7".into()));
+    assert_eq!(config.env_vars(), ["OLD"]);
+    let files: Vec<_> = config
+        .files()
+        .iter()
+        .map(|f| f.display().to_string())
+        .collect();
+    assert_eq!(files[files.len() - 2..], ["s", "older"]);
+    assert_eq!(
+        refused("previous_secrets: [{ env: OLD }]\n"),
+        [
+            "5:1: previous_secrets: previous_secrets are earlier values of 'secret', which is missing"
+        ]
+    );
+    assert_eq!(
+        refused("secret: { env: A }\nprevious_secrets: [{ env: B }, sesame]\n"),
+        [
+            "6:32: previous_secrets[1]: expected { file: PATH } or { env: NAME }, found text: a \
+          secret does not stand in the configuration, which is printed and passed around"
+        ]
+    );
+    let many = ["{ env: A }"; 9].join(", ");
+    assert_eq!(
+        refused(&format!(
+            "secret: {{ env: A }}\nprevious_secrets: [{many}]\n"
+        )),
+        ["6:1: previous_secrets: the list has 9 items; 8 at most"]
+    );
+    for wrong in ["''", "a b", "ü", &"x".repeat(65)] {
+        let found = refused(&format!("instance: {wrong}\n"));
+        let what = "5:11: instance: expected auto, or a number or name of 1 to 64 printable \
+                    ASCII characters without spaces, found";
+        assert!(found.len() == 1 && found[0].starts_with(what), "{found:?}");
+    }
+}
+
+#[test]
+fn early_data_is_refused_where_there_can_be_none() {
+    assert_eq!(
+        accepted("early_data: forward\n").upstream.early_data,
+        EarlyData::Forward
+    );
+    assert_eq!(
+        refused("early_data: on\n"),
+        [
+            "5:13: early_data: expected one of hold, forward, found 'on'; whether early data is \
+          accepted at all stands in 'tls'"
+        ]
+    );
+    let tls = |keys: &str, more: &str| {
+        faults(&format!(
+            "listen: {{ address: 0.0.0.0, port: 443 }}\n\
+             tls: {{ cert: a.pem, key: a.key, {keys} }}\n\
+             backends: [{{ id: web1, address: 192.168.1.10:443 }}]\n{more}"
+        ))
+    };
+    assert_eq!(
+        tls("session_tickets: off, early_data: on", ""),
+        [
+            "2:67: tls.early_data: early_data is on, and session_tickets is off: only a client \
+          that resumes with a ticket can send early data"
+        ]
+    );
+    for (keys, off) in [
+        ("early_data: off", "tls.early_data"),
+        ("session_tickets: off", "tls.session_tickets"),
+    ] {
+        assert_eq!(
+            tls(keys, "early_data: forward\n"),
+            [format!(
+                "4:13: early_data: early data cannot be forwarded: {off} is off, so none is accepted"
+            )]
+        );
+    }
 }

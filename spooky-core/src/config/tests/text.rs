@@ -135,7 +135,7 @@ fn a_key_is_a_word() {
 
 #[test]
 fn a_top_level_that_is_no_section_is_one_fault() {
-    let keys = "expected keys (workers, listen, tls, quic, backend_tls, load_balancing, backends, \
+    let keys = "expected keys (workers, secret, previous_secrets, instance, listen, tls, quic, early_data, backend_tls, load_balancing, backends, \
                 connections, timeouts, forwarding, limits, websocket, log, drain_timeout)";
     assert_eq!(faults("- a\n- b\n"), [format!("1:1: {keys}, found a list")]);
     assert_eq!(faults("\nhello\n"), [format!("2:1: {keys}, found 'hello'")]);

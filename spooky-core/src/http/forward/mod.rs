@@ -41,6 +41,8 @@ pub(crate) struct Client<'a> {
     pub(crate) ip: IpAddr,
     /// The certificate that was verified, as the value of a field (RFC 9440).
     pub(crate) certificate: Option<&'a [u8]>,
+    /// Its handshake was not complete when its request was sent on.
+    pub(crate) early: bool,
 }
 
 /// One worker's hand in the messages that pass. It owns the memory that heads are
@@ -109,6 +111,12 @@ impl Forwarder {
                     self.out.never_index(name);
                 }
             }
+        }
+        // RFC 8470 section 5.1: "An intermediary that forwards a request prior to the
+        // completion of the TLS handshake with its client MUST send it with the Early-Data
+        // header field set to "1"": a field that is there counts as that, whatever it says.
+        if client.early && head.fields().find(b"early-data").is_none() {
+            self.out.push(b"early-data", b"1");
         }
         self.add_ours(head, ip);
         if let Some(certificate) = client.certificate {

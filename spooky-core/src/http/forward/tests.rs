@@ -415,6 +415,7 @@ fn a_verified_certificate_is_told_and_what_a_client_says_of_one_is_not() {
     let client = Client {
         ip: "192.0.2.1".parse().expect("an address"),
         certificate: Some(b":AAEC:"),
+        early: false,
     };
     let claims = [("client-cert", ":BBBB:"), ("client-cert-chain", ":CCCC:")];
     let head = head(&[GET, &claims].concat());
@@ -440,10 +441,39 @@ fn forward(config: &Forwarding, list: &[(&str, &str)], client: &str) -> Pairs {
     pairs(Forwarder::new(config).request(&head(list), uncertified(client)))
 }
 
+/// RFC 8470 section 5.1: it is added "if not present in the request", and what is there
+/// counts as 1, whatever it says.
+#[test]
+fn what_goes_on_before_its_client_is_proved_says_so() {
+    let config = Forwarding::default();
+    let client = Client {
+        early: true,
+        ..uncertified(TRUSTED.parse().expect("an address"))
+    };
+    for (extra, said) in [
+        (vec![], vec!["1"]),
+        (vec![("early-data", "1")], vec!["1"]),
+        (vec![("early-data", "0")], vec!["0"]),
+        (
+            vec![("early-data", "1"), ("early-data", "1")],
+            vec!["1", "1"],
+        ),
+    ] {
+        let head = head(&[GET, &extra].concat());
+        let mut forwarder = Forwarder::new(&config);
+        let sent = forwarder.request(&head, client);
+        let fields = sent.iter().filter(|(name, _)| *name == b"early-data");
+        let values: Vec<_> = fields.map(|(_, value)| value).collect();
+        let said: Vec<_> = said.iter().map(|said| said.as_bytes()).collect();
+        assert_eq!(values, said, "{extra:?}");
+    }
+}
+
 fn uncertified(ip: IpAddr) -> Client<'static> {
     Client {
         ip,
         certificate: None,
+        early: false,
     }
 }
 

@@ -77,6 +77,12 @@ impl RequestHead {
         self.places.max_forwards
     }
 
+    /// RFC 9110 section 9.2.1: "the GET, HEAD, OPTIONS, and TRACE methods are defined to be
+    /// safe".
+    pub(crate) fn is_safe(&self) -> bool {
+        matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE")
+    }
+
     pub(crate) fn is_head(&self) -> bool {
         self.method() == b"HEAD"
     }
