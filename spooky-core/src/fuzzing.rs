@@ -242,7 +242,7 @@ pub fn stateless_reset(
     trigger: usize,
     seed: u64,
 ) -> (Option<Vec<u8>>, [u8; 16]) {
-    let token = ResetTokens::new(&[key]).of_new(id);
+    let token = ResetTokens::new(&[key], "").of_new(id);
     let mut rng = StdRng::seed_from_u64(seed);
     let reset = stateless::reset(trigger, token, &mut rng);
     (reset, token.to_be_bytes())
