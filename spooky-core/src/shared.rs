@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::{EarlyData, Instance};
+use crate::config::EarlyData;
 use crate::downstream::{Admission, Flights};
 use crate::listener::UsedTokens;
 use crate::secrets::Secrets;
@@ -87,10 +87,7 @@ impl Shared {
             .collect();
         let drawn = Secrets::new(&seed, &[]);
         let secrets = setup.secrets().cloned().unwrap_or_else(|| drawn.clone());
-        let instance = match &setup.config().instance {
-            Instance::Auto => "",
-            Instance::Named(name) => name,
-        };
+        let instance = setup.config().instance.name();
         let tickets = Tickets::new(secrets.clone(), instance, drawn.key("boot"));
         let forwards = setup.config().upstream.early_data == EarlyData::Forward;
         Arc::new(Shared {
