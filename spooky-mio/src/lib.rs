@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod server;
 mod signals;
 pub mod traces;
+mod trim;
 
 pub use server::{Server, WorkerFailed};
 pub use spooky_os::{Control, Report, StartError, read_config, setup};
