@@ -99,6 +99,7 @@ pub mod pump;
 mod acks;
 mod assembly;
 mod backend;
+mod black_holes;
 mod downstream;
 mod exchange;
 mod frames;
@@ -110,7 +111,9 @@ pub mod limits;
 mod listener;
 mod liveness;
 mod material;
+mod moves;
 mod names;
+mod paths;
 mod proxy;
 mod resets;
 mod secrets;
@@ -126,7 +129,7 @@ pub use http::{Fields, Glimpse, RequestHead};
 pub use material::Material;
 pub use proxy::{Params, Proxy};
 pub use setup::Setup;
-pub use shared::Shared;
+pub use shared::{Clients, Shared};
 
 const _: () = {
     /// Workers are threads: a `Proxy` is made on one and may run on another.

@@ -59,6 +59,18 @@ impl Bounded {
     }
 }
 
+/// How many clients there are, all workers together. Asking costs nothing and waits for
+/// nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Clients(Arc<Admission>);
+
+impl Clients {
+    /// Connections of clients, those that are being made among them.
+    pub fn count(&self) -> u32 {
+        self.0.connections()
+    }
+}
+
 impl Shared {
     /// The shared part for `workers` workers running `setup`.
     ///
@@ -87,6 +99,11 @@ impl Shared {
             used_tokens: UsedTokens::default(),
             backends,
         })
+    }
+
+    /// For whoever wants to know how many clients there are.
+    pub fn clients(&self) -> Clients {
+        Clients(Arc::clone(&self.admission))
     }
 
     /// How many workers share this.
