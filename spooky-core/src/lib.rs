@@ -99,16 +99,21 @@ pub mod pump;
 mod acks;
 mod assembly;
 mod backend;
+mod black_holes;
 mod downstream;
 mod exchange;
+mod frames;
 mod h3;
 mod heads;
+mod held;
 mod http;
 pub mod limits;
 mod listener;
 mod liveness;
 mod material;
+mod moves;
 mod names;
+mod paths;
 mod proxy;
 mod resets;
 mod secrets;
@@ -124,7 +129,7 @@ pub use http::{Fields, Glimpse, RequestHead};
 pub use material::Material;
 pub use proxy::{Params, Proxy};
 pub use setup::Setup;
-pub use shared::Shared;
+pub use shared::{Clients, Shared};
 
 const _: () = {
     /// Workers are threads: a `Proxy` is made on one and may run on another.

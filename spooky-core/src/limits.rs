@@ -94,16 +94,46 @@ pub const FAREWELLS: u32 = 8;
 /// No timer of QUIC needs to be met sooner than this (kGranularity, RFC 9002 section 6.1.2).
 pub const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
-/// UDP payload that we send at most, and that every segment of a batch has.
-/// 1350 passes over nearly every path; the peer's own limit and path MTU
-/// discovery lower it.
-pub const DATAGRAM_BYTES: usize = 1350;
+/// What a stream's window grows to at most, however large the connection's is: 1.3 Gbit/s
+/// over a round trip of 100 ms.
+pub const STREAM_WINDOW_GROWN: u64 = 16 << 20;
+
+/// Bytes that a client's connection may hold unread, unless windows that never grew
+/// allow for more. Only a crowd of uploads that were fast and then stalled, all at
+/// once, comes near: thirty-two of them with the defaults.
+pub const UNREAD: u64 = 64 << 20;
+
+/// What quiche keeps of a STREAM frame besides its bytes, at most: an allocation, and its
+/// share of a table that may be half empty. Measured: 158 bytes for frames in order.
+pub const FRAME_COST: u64 = 200;
+
+/// What quiche may keep for a connection beyond the bytes that flow control counts.
+/// Frames of one byte reach it after some 80,000 that nobody could read yet; a peer that
+/// leaves its windows full of frames of 600 bytes or more never does. Holes that are
+/// filled later can nearly double what is kept of them, so that it stays below 32 MiB.
+pub const HELD_EXCESS: u64 = 16 << 20;
+
+/// The same for the bytes of a connection's handshake, in all its life: ten certificates
+/// that come ten times.
+pub const HELD_HANDSHAKE: u64 = 512 << 10;
 
 /// UDP payload that we take: anything a peer may send over Ethernet and loopback.
 pub const RECEIVE_BYTES: usize = 65_527;
 
-/// Room each segment needs when a transmit is put together.
+/// Room each segment needs when a transmit is put together: more than the greatest
+/// `quic.max_datagram_size`.
 pub const SEGMENT_BUFFER: usize = 1500;
+
+/// A datagram that the pacer lets go so little later is let go now. Drivers wait in
+/// milliseconds.
+pub const PACING_SLACK: Duration = Duration::from_millis(1);
+
+/// UDP payload that every path of QUIC carries (RFC 9000 section 14).
+pub const LEAST_DATAGRAM: usize = 1200;
+
+/// Probe timeouts in a row without progress, after which datagrams larger than
+/// [`LEAST_DATAGRAM`] are taken to vanish.
+pub const VAIN_TIMEOUTS: u32 = 2;
 
 /// Flights of 0-RTT that are remembered, so that none has its requests forwarded twice.
 /// 32 bytes each are 4 MiB, taken only where early data is forwarded; it is enough for a
@@ -124,6 +154,26 @@ pub const INFORMATIONAL: u32 = 16;
 
 /// Events waiting for the driver. Beyond it they are counted and dropped.
 pub const EVENTS: usize = 16_384;
+
+/// Bytes of secrets and traces (`log.tls_keys`, `log.qlog`) waiting for the driver, which
+/// takes them every turn. Beyond it they are counted and dropped.
+pub const TAPPED_BYTES: usize = 4 << 20;
+
+/// Bytes of one event among them, and so of one record of a trace. Most are below a
+/// kilobyte; a datagram full of the smallest frames makes one of a megabyte.
+pub const TAPPED_PIECE: usize = 64 << 10;
+
+/// What such an event costs beyond its bytes.
+pub const TAPPED_OVERHEAD: usize = 128;
+
+/// Bytes of one connection's trace, after which it ends: some 20 000 packets.
+pub const QLOG_TRACE_BYTES: u64 = 16 << 20;
+
+/// Bytes that the traces in `log.qlog.dir` occupy together; the oldest give way.
+pub const QLOG_FOLDER_BYTES: u64 = 1 << 30;
+
+/// Files that they are: connections can be short and many.
+pub const QLOG_FILES: usize = 10_000;
 
 /// Replies without a connection (Retry, version negotiation, refusals, resets) waiting
 /// to be sent: as many as datagrams are read before a worker sends, or nearly. At 150
@@ -202,6 +252,13 @@ pub const CLIENT_PATHS: u64 = 32;
 
 /// The same for a connection to a backend, which moves only if the backend does.
 pub const BACKEND_PATHS: u64 = 4;
+
+/// A PING on a path that a client has left: 1 byte of flags, an id of at most 20, 4 of
+/// packet number, 16 of tag, and a few for an acknowledgement or an id besides.
+pub const PING_BYTES: usize = 100;
+
+/// So many of them go to the address that was left, if the client moved by its own will.
+pub const PINGS_TO_THE_OLD_ADDRESS: u32 = 2;
 
 /// An authority: the longest name that DNS has (RFC 3986 section 3.2.2 asks for no
 /// more than 255 characters), a colon and a port. It goes on up to three times, in

@@ -5,19 +5,23 @@
 //! forgotten, whether the peer fell silent.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Run, paced};
+use crate::config::Quic;
 use crate::downstream::{Budget, packets_to_handshake};
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
+use crate::held::{Breach, Held};
 use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
+use crate::moves::Route;
+use crate::paths::{Paths, Told};
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
 use crate::tls::{self, Flight};
@@ -88,6 +92,10 @@ pub(crate) struct Session {
     /// had, so that a flood of connections would hold memory long after it is over.
     quic: Box<quiche::Connection>,
     h3: Option<h3::Connection>,
+    /// What quiche keeps of the peer's frames.
+    held: Held,
+    /// The rule of QUIC that the peer broke and quiche let pass.
+    breach: Option<Breach>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
     /// Exchanges that may have bytes to move into this connection.
@@ -111,6 +119,9 @@ pub(crate) struct Session {
     pub(crate) over: bool,
     /// Where the last datagram came from.
     peer: SocketAddr,
+    paths: Paths,
+    /// When the pacer lets the next datagram go.
+    paced: Option<Instant>,
     /// How much may be sent to a client that has not proved its address.
     pub(crate) budget: Budget,
     liveness: Liveness,
@@ -145,7 +156,7 @@ impl Session {
         socket: SocketId,
         local: SocketAddr,
         timer: TimerId,
-        idle_timeout: Duration,
+        settings: &Quic,
         now: Instant,
     ) -> Self {
         let peer = quic
@@ -154,10 +165,14 @@ impl Session {
             .map_or(local, |path| path.peer_addr);
         Session {
             peer,
+            paths: Paths::new(local, peer, settings),
+            paced: None,
             budget: Budget::Validated,
-            liveness: Liveness::new(idle_timeout, now),
+            liveness: Liveness::new(settings.idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
+            held: Held::new(),
+            breach: None,
             exchanges: FxHashMap::default(),
             ready: Turns::default(),
             heads: Heads::default(),
@@ -190,24 +205,30 @@ impl Session {
     ) {
         self.resets_due.room_is_unknown();
         self.heard = now;
-        if self.budget.is_validated() {
-            // An error closes the connection, which `is_over` tells.
-            let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let route = Route { from: to, to: from };
+        let had_failed = self.paths.has_failed(&self.quic, route);
+        // An error closes the connection, which `is_over` tells.
+        let taken = if self.budget.is_validated() {
+            self.quic.recv(data, quiche::RecvInfo { from, to })
         } else {
-            self.receive_unvalidated(data, from, to);
+            self.receive_unvalidated(data, from, to)
+        };
+        if had_failed {
+            self.paths.revive(&mut self.quic, route);
         }
         self.acks.received();
-        if from != self.peer {
-            // A path to be validated, or nothing; never a lone acknowledgement.
-            self.peer = from;
+        let elsewhere = std::mem::replace(&mut self.peer, from) != from;
+        if self.paths.look(&mut self.quic, elsewhere) {
+            // A path to be validated, or what was lost on one; never a lone acknowledgement.
             self.wrote();
         }
         let stats = self.quic.stats();
+        let seen = if taken.is_ok() { &*data } else { &[] };
+        if let Err(breach) = self.held.receive(&*self.quic, seen, stats.recv) {
+            self.give_up(breach);
+        }
         self.note_resets(stats.reset_stream_count_remote);
         self.liveness.received(stats.recv, now);
-        // Nobody needs them, and quiche keeps each until it is taken: a client
-        // that alternates between two ports would fill the memory.
-        while self.quic.path_event_next().is_some() {}
     }
 
     /// All that HTTP/3 waits for is there, and it was not begun yet.
@@ -218,18 +239,24 @@ impl Session {
 
     /// Takes in a datagram of a client that has not proved its address, which this one
     /// may do.
-    fn receive_unvalidated(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr) {
+    fn receive_unvalidated(
+        &mut self,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> quiche::Result<usize> {
         self.budget.received(data.len(), from);
         // There are no Handshake keys before the ClientHello is whole. Looking only then
         // also keeps early data that waited for it out of the count.
         let hello = self.quic.peer_transport_params().is_some();
         let needed = packets_to_handshake(data).filter(|_| hello);
         let before = self.quic.stats().recv;
-        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let result = self.quic.recv(data, quiche::RecvInfo { from, to });
         let taken = self.quic.stats().recv - before;
         if self.quic.is_established() || needed.is_some_and(|needed| taken >= needed) {
             self.budget.validate();
         }
+        result
     }
 
     /// Begins HTTP/3 once the handshake is complete, or a client's early data is accepted.
@@ -255,7 +282,8 @@ impl Session {
 
     /// The rule of HTTP/3 that the peer broke, if that ended the connection.
     pub(crate) fn fault(&self) -> Option<h3::Fault> {
-        self.h3.as_ref()?.fault()
+        let broken = self.breach.map(Breach::fault);
+        broken.or_else(|| self.h3.as_ref()?.fault())
     }
 
     /// The stream whose head began first and is not whole, and when it did.
@@ -300,9 +328,18 @@ impl Session {
 
     /// quiche is done with it: the slot may be freed.
     pub(crate) fn is_closed(&self) -> bool {
-        // A goodbye that may not be sent is not waited for.
-        let mute = self.quic.local_error().is_some() && self.budget.room(1).is_none();
-        self.quic.is_closed() || self.farewells > limits::FAREWELLS || mute
+        self.quic.is_closed() || self.farewells > limits::FAREWELLS || self.is_forgettable()
+    }
+
+    /// Closed from here, before the client's address was proved, and that was said, or
+    /// may not be.
+    ///
+    /// RFC 9000 section 10.2 would have it kept for three probe timeouts, some seconds
+    /// here, to know late datagrams for what they are. That is a favour which a flood of
+    /// unfinished handshakes does not get: whoever comes late begins anew.
+    fn is_forgettable(&self) -> bool {
+        let said = self.farewells > 0 || self.budget.room(1).is_none();
+        !self.budget.is_validated() && said && self.quic.local_error().is_some()
     }
 
     /// It ended because nothing was heard for too long.
@@ -344,17 +381,39 @@ impl Session {
     }
 
     /// Where the peer is, as far as its packets told.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.quic
-            .path_stats()
-            .find(|path| path.active)
-            .map(|path| path.peer_addr)
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.paths.peer()
+    }
+
+    /// What became of its paths since this was last asked.
+    pub(crate) fn paths_told(&mut self) -> Told {
+        self.paths.told()
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
         self.wrote();
         // `Done`: it was closed already.
         let _ = self.quic.close(true, code, reason);
+    }
+
+    /// The rule of QUIC that the peer broke, if that ended the connection.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        self.breach
+    }
+
+    /// See [`Held::bound_unread`].
+    pub(crate) fn bound_unread(&mut self, bytes: u64) {
+        self.held.bound_unread(bytes);
+    }
+
+    fn give_up(&mut self, breach: Breach) {
+        self.breach = Some(breach);
+        self.wrote();
+        let fault = breach.fault();
+        // `Done`: it was closed already.
+        let _ = self
+            .quic
+            .close(breach.is_ours(), fault.code, fault.text.as_bytes());
     }
 
     /// Closes as TLS does when it refuses to go on (RFC 9001 section 4.8).
@@ -375,7 +434,10 @@ impl Session {
 
     /// The next HTTP/3 event. A fault of the peer has closed the connection already.
     pub(crate) fn poll(&mut self) -> Option<(u64, Event)> {
-        let said = self.h3.as_mut()?.poll(&mut self.quic, self.heard)?;
+        let said = self
+            .h3
+            .as_mut()?
+            .poll(&mut self.quic, &mut self.held, self.heard)?;
         Some(match said {
             Said::Stream(stream, found) => {
                 let event = match found {
@@ -468,7 +530,7 @@ impl Session {
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        let len = h3.read_body(&mut self.quic, stream, buf);
+        let len = h3.read_body(&mut self.quic, &mut self.held, stream, buf);
         self.acks.read(len);
         if len == 0 {
             return Err(StreamError::Blocked);
@@ -659,7 +721,7 @@ impl Session {
     /// True if there is something to send again.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
         // Asked after every flush: what is nearly always so comes first.
-        if self.resets_due.is_empty() || self.is_over() {
+        if self.resets_due.is_empty() || self.is_over() || self.paced.is_some() {
             return false;
         }
         match self.resets_due.next(now) {
@@ -686,6 +748,7 @@ impl Session {
             h3.ignore(stream);
         }
         self.shutdown(stream, quiche::Shutdown::Read, code);
+        self.held.stop(&*self.quic, stream);
     }
 
     /// Nothing is said about streams once the connection is over. Nor may quiche
@@ -758,7 +821,7 @@ impl Session {
     fn note_resets(&mut self, resets: u64) {
         let more = std::mem::replace(&mut self.peer_resets, resets) != resets;
         if let Some(h3) = self.h3.as_mut().filter(|_| more) {
-            h3.find_resets(&mut self.quic);
+            h3.find_resets(&mut self.quic, &mut self.held);
         }
     }
 
@@ -806,7 +869,11 @@ impl Session {
             let before = self.probes();
             self.resets_due.room_is_unknown();
             self.quic.on_timeout();
+            self.paths.timed_out(&mut self.quic);
             self.liveness.probed(self.probes().saturating_sub(before));
+        }
+        if self.paced.take_if(|at| *at <= now).is_some() {
+            self.resets_due.room_is_unknown();
         }
         if self.liveness.wants_ping(&self.quic, now) && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
@@ -821,6 +888,7 @@ impl Session {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
         let ours = crate::io::earliest(keepalive, self.resets_due.deadline());
+        let ours = crate::io::earliest(ours, self.paced);
         crate::io::earliest(self.quic.timeout_instant(), ours)
     }
 
@@ -839,17 +907,59 @@ impl Session {
         assembly: &mut Assembly,
         max_segments: usize,
         buf: &mut Vec<u8>,
+        now: Instant,
     ) -> Option<Transmit> {
         let closing = self.quic.local_error().is_some();
         if closing && self.farewells > limits::FAREWELLS {
             return None;
         }
-        let most = if closing { 1 } else { max_segments };
-        let transmit = assembly.transmit(&mut self.quic, &mut self.budget, self.socket, most, buf);
+        if let Some((bytes, route)) = self.paths.revival() {
+            buf.resize(buf.len().max(bytes.len()), 0);
+            buf[..bytes.len()].copy_from_slice(&bytes);
+            return Some(self.one(bytes.len(), route));
+        }
+        let run = Run {
+            socket: self.socket,
+            path: None,
+            segments: if closing { 1 } else { max_segments },
+            bytes: self.paths.datagram_bytes(),
+            now,
+        };
+        let mut transmit = assembly.transmit(&mut self.quic, &mut self.budget, run, buf);
+        if transmit.is_none()
+            && let Some(path) = self.paths.in_use_beside_others()
+        {
+            let run = Run {
+                path: Some(path),
+                ..run
+            };
+            transmit = assembly
+                .transmit(&mut self.quic, &mut self.budget, run, buf)
+                .or_else(|| self.ping_what_was_left(buf));
+        }
+        self.paced = match transmit {
+            Some(_) => None,
+            None => paced(&self.quic, now),
+        };
         self.farewells += u32::from(closing && transmit.is_some());
         if transmit.is_some() {
             self.resets_due.sent();
         }
         transmit
+    }
+
+    fn ping_what_was_left(&mut self, buf: &mut [u8]) -> Option<Transmit> {
+        let (size, route) = self.paths.ping(&mut self.quic, buf)?;
+        Some(self.one(size, route))
+    }
+
+    fn one(&self, size: usize, route: Route) -> Transmit {
+        Transmit {
+            socket: self.socket,
+            from: route.from,
+            to: route.to,
+            size,
+            segment_size: None,
+        }
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, ClientAuth, ClientAuthMode, Connections, EarlyData, Forwarding, LbType, Limits,
-    LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
+    BackendTls, ClientAuth, ClientAuthMode, CongestionControl, Connections, EarlyData, Forwarding,
+    LbType, Limits, LoadBalancing, Log, Quic, Retry, Sample, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -21,6 +21,11 @@ pub(super) const EARLY_DATA: bool = true;
 pub(super) const EARLY_REQUESTS: EarlyData = EarlyData::Hold;
 /// WebSocket passes to backends that offer it.
 pub(super) const WEBSOCKET: bool = true;
+/// One connection of a thousand is traced.
+pub(super) const QLOG_SAMPLE: Sample = match Sample::from_per_million(1000) {
+    Some(sample) => sample,
+    None => unreachable!(),
+};
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,7 +47,13 @@ impl Default for Quic {
             retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
-            connection_window: 64 << 20,
+            // So that streams may grow to 2 MiB: half of that each round trip, which is
+            // 160 Mbit/s over one of 50 ms.
+            connection_window: 400 << 20,
+            congestion_control: CongestionControl::Cubic,
+            active_migration: true,
+            path_mtu_discovery: true,
+            max_datagram_size: 1350,
         }
     }
 }
@@ -128,6 +139,8 @@ impl Default for Log {
         Log {
             level: log::LevelFilter::Info,
             access: None,
+            qlog: None,
+            tls_keys: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::{Network, Positions, SecretSource};
+use crate::limits;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -75,6 +76,16 @@ pub enum Instance {
     Auto,
     /// A name or number, printable ASCII without spaces, at most 64 bytes.
     Named(String),
+}
+
+impl Instance {
+    /// The name; empty where there is none.
+    pub fn name(&self) -> &str {
+        match self {
+            Instance::Auto => "",
+            Instance::Named(name) => name,
+        }
+    }
 }
 
 impl Serialize for Instance {
@@ -184,12 +195,51 @@ pub struct Quic {
     pub retry_threshold: u32,
     /// Concurrent request streams a connection, 1 to 10 000.
     pub max_streams: u64,
-    /// Unread bytes a stream may hold.
+    /// Unread bytes a stream may hold. A client's grows while it is read as fast as it
+    /// comes, up to [`Quic::grown_stream_window`].
     #[serde(serialize_with = "super::units::serialize_size")]
     pub stream_window: u64,
     /// Unread bytes a connection may hold.
     #[serde(serialize_with = "super::units::serialize_size")]
     pub connection_window: u64,
+    /// How the rate of sending is found.
+    pub congestion_control: CongestionControl,
+    /// Clients may go on from another IP address. A new port alone is always let pass:
+    /// NATs change it, and no client knows.
+    pub active_migration: bool,
+    /// Datagrams begin at 1200 bytes, and grow as probes of more arrive.
+    pub path_mtu_discovery: bool,
+    /// UDP payload that is sent at most, 1200 to 1472 bytes. Without path MTU discovery
+    /// it is what is sent.
+    pub max_datagram_size: u16,
+}
+
+/// How the rate of sending is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438): loss says when it is too much.
+    Cubic,
+    /// BBRv2: the path's rate and round trip are measured, and sending is paced.
+    Bbr2,
+    /// NewReno (RFC 9002 section 7).
+    Reno,
+}
+
+impl Quic {
+    /// What a client's stream may hold unread once it was read as fast as it came: so
+    /// much that all of them together leave the connection as much credit again.
+    pub fn grown_stream_window(&self) -> u64 {
+        let share = (self.connection_window - 1) / (2 * self.max_streams);
+        share
+            .min(limits::STREAM_WINDOW_GROWN)
+            .max(self.stream_window)
+    }
+
+    /// What a client's connection may hold unread.
+    pub(crate) fn most_unread(&self) -> u64 {
+        limits::UNREAD.max(2 * self.max_streams * self.stream_window)
+    }
 }
 
 /// When a client's first datagram is answered with Retry (RFC 9000 section 8.1.2).
@@ -393,6 +443,60 @@ pub struct Log {
     /// One line a request; absent: off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessLog>,
+    /// Traces of connections; absent: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qlog: Option<Qlog>,
+    /// File for the TLS secrets of all connections, in NSS key log format; absent: off.
+    #[serde(
+        serialize_with = "super::units::serialize_optional_path",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tls_keys: Option<PathBuf>,
+}
+
+/// Traces of connections, in qlog's format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Qlog {
+    /// Folder for one file a connection.
+    #[serde(serialize_with = "super::units::serialize_path")]
+    pub dir: PathBuf,
+    /// How many of the connections are traced.
+    pub sample: Sample,
+}
+
+/// A share of connections, in steps of a millionth; never none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample(u32);
+
+impl Sample {
+    /// In how many steps all of them are counted.
+    pub const ALL: u32 = 1_000_000;
+
+    /// So many of a million; `None` if that is none, or more than all.
+    pub const fn from_per_million(count: u32) -> Option<Self> {
+        if count >= 1 && count <= Self::ALL {
+            Some(Sample(count))
+        } else {
+            None
+        }
+    }
+
+    /// Connections of a million.
+    pub fn per_million(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", f64::from(self.0) / f64::from(Self::ALL))
+    }
+}
+
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / f64::from(Self::ALL))
+    }
 }
 
 /// The access log.

@@ -88,13 +88,12 @@ pub(super) static QUIC: Section = Section {
         "max_streams",
         "stream_window",
         "connection_window",
-    ],
-    promised: &[
         "congestion_control",
         "active_migration",
         "path_mtu_discovery",
         "max_datagram_size",
     ],
+    promised: &[],
 };
 
 pub(super) static BACKEND_TLS: Section = Section {
@@ -167,8 +166,8 @@ pub(super) static LIMITS: Section = Section {
 
 pub(super) static LOG: Section = Section {
     name: "log",
-    accepted: &["level", "access"],
-    promised: &["format", "qlog", "tls_keys"],
+    accepted: &["level", "access", "qlog", "tls_keys"],
+    promised: &["format"],
 };
 
 pub(super) static ACCESS: Section = Section {
@@ -177,8 +176,14 @@ pub(super) static ACCESS: Section = Section {
     promised: &[],
 };
 
+pub(super) static QLOG: Section = Section {
+    name: "log.qlog",
+    accepted: &["dir", "sample"],
+    promised: &[],
+};
+
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 15] = [
+pub(super) static SECTIONS: [&Section; 16] = [
     &ROOT,
     &LISTEN,
     &TLS,
@@ -194,6 +199,7 @@ pub(super) static SECTIONS: [&Section; 15] = [
     &LIMITS,
     &LOG,
     &ACCESS,
+    &QLOG,
 ];
 
 /// Values of `load_balancing.lb_type` that are promised.

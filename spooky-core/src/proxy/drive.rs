@@ -35,7 +35,7 @@ impl Proxy {
             let mut assembly = std::mem::take(&mut self.assembly);
             let transmit = self
                 .session_mut(connection)
-                .and_then(|s| s.transmit(&mut assembly, max_segments, buf));
+                .and_then(|s| s.transmit(&mut assembly, max_segments, buf, now));
             self.assembly = assembly;
             if let Some(transmit) = transmit {
                 // There may be more; the others have their turn first, unless what
@@ -141,20 +141,22 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        if conn.session.may_start_http() {
+        let ready = conn.session.may_start_http();
+        if ready {
             self.note_flight(handle, now);
-            self.look_at_certificate(handle, now);
         }
+        let welcome = !ready || self.look_at_certificate(handle, now);
         let Some(conn) = self.downstreams.get(handle) else {
             return;
         };
-        if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
+        let established = welcome && conn.session.is_established();
+        if matches!(conn.phase, Phase::Handshake { .. }) && established {
             self.downstream_established(handle, now);
         }
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if conn.session.start_http(self.server.h3) {
+        if welcome && conn.session.start_http(self.server.h3) {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)

@@ -290,7 +290,12 @@ impl Client {
                 h3::Event::Headers { list, .. } => active.head(&list),
                 h3::Event::Data => active.readable = true,
                 h3::Event::Finished => {
-                    let end = active.end();
+                    // Where a reset takes back what was not read yet, quiche::h3 tells of
+                    // an end all the same: the stream itself knows better.
+                    let end = match quic.stream_recv(stream, &mut [0]) {
+                        Err(quiche::Error::StreamReset(code)) => End::Reset(code),
+                        Ok(_) | Err(_) => active.end(),
+                    };
                     cx.ledger().ended(active.key, end);
                     active.half = active.is_tunnel() && !active.upload_over;
                     if !active.half {

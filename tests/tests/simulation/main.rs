@@ -12,6 +12,7 @@ mod cancelled;
 mod crash;
 mod drain;
 mod early_data;
+mod far_clients;
 mod full_sockets;
 mod goaway;
 mod limits;
