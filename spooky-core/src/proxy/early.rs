@@ -119,7 +119,7 @@ impl Proxy {
         };
         let novelty = match self.shared.flights.enter(flight.binder, now) {
             Novelty::New if !self.steadiness.holds(now) => Novelty::Unknown,
-            novelty => novelty,
+            novelty @ (Novelty::New | Novelty::Copy | Novelty::Unknown) => novelty,
         };
         conn.novelty = Some(novelty);
         self.counters.early_flights_copied += u64::from(novelty == Novelty::Copy);
