@@ -83,6 +83,7 @@ pub fn forward(head: &RequestHead, client: IpAddr, config: &Forwarding) -> Field
     let client = Client {
         ip: client,
         certificate: None,
+        early: false,
     };
     Forwarder::new(config).request(head, client).clone()
 }
