@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Owner, Proxy};
 use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId};
-use crate::listener::{Cid, ConnectionRef, destination_id, is_long};
+use crate::listener::{Cid, ConnectionRef, destination_id, is_long, must_be_discarded};
 use crate::session::Session;
 
 impl Proxy {
@@ -30,7 +30,9 @@ impl Proxy {
             let range = start..start + part.len();
             start = range.end;
             self.counters.datagrams_received += 1;
-            let Some(id) = destination_id(part) else {
+            let from_client = socket == SocketId::LISTENER;
+            let legal = !must_be_discarded(part, from_client);
+            let Some(id) = destination_id(part).filter(|_| legal) else {
                 self.counters.datagrams_dropped += 1;
                 continue;
             };
