@@ -66,7 +66,9 @@ fn early_requests_are_held_and_served_once_and_their_replays_never() {
 
 #[test]
 fn early_requests_that_are_forwarded_come_to_a_backend_once() {
-    for (link, workers) in [(Link::clean(), 1), (rough(), 1), (rough(), 4)] {
+    // Where datagrams get lost or come late, early data often comes after the handshake,
+    // and is no longer early.
+    for (link, workers, least) in [(Link::clean(), 1, 16), (rough(), 1, 4), (rough(), 4, 4)] {
         // The process is old enough when they come.
         let story = regulars(secs(140), link).workers(workers);
         story.config("early_data: forward").check(2, |told| {
@@ -75,8 +77,8 @@ fn early_requests_that_are_forwarded_come_to_a_backend_once() {
             assert_eq!(told.answered() + gone, ASKED, "{:?}", told.tally());
             assert!(told.entries().all(|e| e.backends().len() <= 1));
             let counters = told.counters();
-            assert!(counters.requests_early_forwarded >= 8, "{counters:?}");
-            assert!(counters.requests_early_held >= 8, "{counters:?}");
+            assert!(counters.requests_early_forwarded >= least, "{counters:?}");
+            assert!(counters.requests_early_held >= least, "{counters:?}");
             assert!(counters.early_flights_copied > 0, "{counters:?}");
         });
     }
