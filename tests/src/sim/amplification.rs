@@ -18,8 +18,9 @@ struct Account {
     received: usize,
     sent: usize,
     proved: bool,
-    /// The first datagram was of an established connection: the address was moved to.
-    moved: bool,
+    /// What it had been sent when the first datagram of an established connection came:
+    /// the address was moved to.
+    moved: Option<usize>,
 }
 
 impl Amplification {
@@ -38,13 +39,14 @@ impl Amplification {
         }
         let account = self.addresses.entry(from).or_default();
         let Some(first) = bytes.first() else { return };
-        if account.received == 0 {
-            account.moved = first & 0x80 == 0;
-        }
+        let short = first & 0x80 == 0;
         account.received += bytes.len();
         // The answer to a PATH_CHALLENGE is encrypted. A client that was sent one there
         // answers it before anything else.
-        let answers = account.moved && account.sent > 0;
+        let answers = short && account.moved.is_some_and(|sent| account.sent > sent);
+        if short {
+            account.moved.get_or_insert(account.sent);
+        }
         // Retry's token comes back only from where it was sent to.
         let returns = account.sent > 0 && has_token(bytes);
         account.proved |= answers || returns || has_handshake(bytes);
