@@ -14,6 +14,7 @@ use crate::assembly::Assembly;
 use crate::downstream::{Budget, packets_to_handshake};
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
+use crate::held::{Breach, Held};
 use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
@@ -88,6 +89,10 @@ pub(crate) struct Session {
     /// had, so that a flood of connections would hold memory long after it is over.
     quic: Box<quiche::Connection>,
     h3: Option<h3::Connection>,
+    /// What quiche keeps of the peer's frames.
+    held: Held,
+    /// The rule of QUIC that the peer broke and quiche let pass.
+    breach: Option<Breach>,
     /// Request stream → its exchange.
     pub(crate) exchanges: FxHashMap<u64, Handle>,
     /// Exchanges that may have bytes to move into this connection.
@@ -158,6 +163,8 @@ impl Session {
             liveness: Liveness::new(idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
+            held: Held::new(),
+            breach: None,
             exchanges: FxHashMap::default(),
             ready: Turns::default(),
             heads: Heads::default(),
@@ -190,12 +197,12 @@ impl Session {
     ) {
         self.resets_due.room_is_unknown();
         self.heard = now;
-        if self.budget.is_validated() {
-            // An error closes the connection, which `is_over` tells.
-            let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        // An error closes the connection, which `is_over` tells.
+        let taken = if self.budget.is_validated() {
+            self.quic.recv(data, quiche::RecvInfo { from, to })
         } else {
-            self.receive_unvalidated(data, from, to);
-        }
+            self.receive_unvalidated(data, from, to)
+        };
         self.acks.received();
         if from != self.peer {
             // A path to be validated, or nothing; never a lone acknowledgement.
@@ -203,6 +210,10 @@ impl Session {
             self.wrote();
         }
         let stats = self.quic.stats();
+        let seen = if taken.is_ok() { &*data } else { &[] };
+        if let Err(breach) = self.held.receive(&*self.quic, seen, stats.recv) {
+            self.give_up(breach);
+        }
         self.note_resets(stats.reset_stream_count_remote);
         self.liveness.received(stats.recv, now);
         // Nobody needs them, and quiche keeps each until it is taken: a client
@@ -218,18 +229,24 @@ impl Session {
 
     /// Takes in a datagram of a client that has not proved its address, which this one
     /// may do.
-    fn receive_unvalidated(&mut self, data: &mut [u8], from: SocketAddr, to: SocketAddr) {
+    fn receive_unvalidated(
+        &mut self,
+        data: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> quiche::Result<usize> {
         self.budget.received(data.len(), from);
         // There are no Handshake keys before the ClientHello is whole. Looking only then
         // also keeps early data that waited for it out of the count.
         let hello = self.quic.peer_transport_params().is_some();
         let needed = packets_to_handshake(data).filter(|_| hello);
         let before = self.quic.stats().recv;
-        let _ = self.quic.recv(data, quiche::RecvInfo { from, to });
+        let result = self.quic.recv(data, quiche::RecvInfo { from, to });
         let taken = self.quic.stats().recv - before;
         if self.quic.is_established() || needed.is_some_and(|needed| taken >= needed) {
             self.budget.validate();
         }
+        result
     }
 
     /// Begins HTTP/3 once the handshake is complete, or a client's early data is accepted.
@@ -255,7 +272,8 @@ impl Session {
 
     /// The rule of HTTP/3 that the peer broke, if that ended the connection.
     pub(crate) fn fault(&self) -> Option<h3::Fault> {
-        self.h3.as_ref()?.fault()
+        let broken = self.breach.map(Breach::fault);
+        broken.or_else(|| self.h3.as_ref()?.fault())
     }
 
     /// The stream whose head began first and is not whole, and when it did.
@@ -357,6 +375,26 @@ impl Session {
         let _ = self.quic.close(true, code, reason);
     }
 
+    /// The rule of QUIC that the peer broke, if that ended the connection.
+    pub(crate) fn breach(&self) -> Option<Breach> {
+        self.breach
+    }
+
+    /// See [`Held::bound_unread`].
+    pub(crate) fn bound_unread(&mut self, bytes: u64) {
+        self.held.bound_unread(bytes);
+    }
+
+    fn give_up(&mut self, breach: Breach) {
+        self.breach = Some(breach);
+        self.wrote();
+        let fault = breach.fault();
+        // `Done`: it was closed already.
+        let _ = self
+            .quic
+            .close(breach.is_ours(), fault.code, fault.text.as_bytes());
+    }
+
     /// Closes as TLS does when it refuses to go on (RFC 9001 section 4.8).
     pub(crate) fn close_with_alert(&mut self, alert: u8, reason: &[u8]) {
         const CRYPTO_ERROR: u64 = 0x100;
@@ -375,7 +413,10 @@ impl Session {
 
     /// The next HTTP/3 event. A fault of the peer has closed the connection already.
     pub(crate) fn poll(&mut self) -> Option<(u64, Event)> {
-        let said = self.h3.as_mut()?.poll(&mut self.quic, self.heard)?;
+        let said = self
+            .h3
+            .as_mut()?
+            .poll(&mut self.quic, &mut self.held, self.heard)?;
         Some(match said {
             Said::Stream(stream, found) => {
                 let event = match found {
@@ -468,7 +509,7 @@ impl Session {
         buf: &mut [u8],
     ) -> Result<usize, StreamError> {
         let h3 = self.h3.as_mut().ok_or(StreamError::Gone)?;
-        let len = h3.read_body(&mut self.quic, stream, buf);
+        let len = h3.read_body(&mut self.quic, &mut self.held, stream, buf);
         self.acks.read(len);
         if len == 0 {
             return Err(StreamError::Blocked);
@@ -686,6 +727,7 @@ impl Session {
             h3.ignore(stream);
         }
         self.shutdown(stream, quiche::Shutdown::Read, code);
+        self.held.stop(&*self.quic, stream);
     }
 
     /// Nothing is said about streams once the connection is over. Nor may quiche
@@ -758,7 +800,7 @@ impl Session {
     fn note_resets(&mut self, resets: u64) {
         let more = std::mem::replace(&mut self.peer_resets, resets) != resets;
         if let Some(h3) = self.h3.as_mut().filter(|_| more) {
-            h3.find_resets(&mut self.quic);
+            h3.find_resets(&mut self.quic, &mut self.held);
         }
     }
 

@@ -20,6 +20,7 @@ use spooky_core::pump::{Io, Pump, Sent};
 
 use again::Plan;
 
+use crate::raw::packet::{ByHand, KeyLog};
 use crate::raw::{Raw, Received};
 use crate::sim::memory::{self, charged};
 
@@ -370,6 +371,9 @@ pub struct Peer {
     pub raw: Option<Raw>,
     /// What HTTP/3 told, oldest first.
     pub events: VecDeque<(u64, h3::Event)>,
+    keys: KeyLog,
+    /// Packets are made by the test, and quiche neither sends nor hears any.
+    by_hand: Option<ByHand>,
     tunnels: Option<bool>,
     local: SocketAddr,
     remote: SocketAddr,
@@ -378,13 +382,17 @@ pub struct Peer {
 
 impl Peer {
     fn new(
-        quic: quiche::Connection,
+        mut quic: quiche::Connection,
         local: SocketAddr,
         remote: SocketAddr,
         id: &[u8],
         other_id: &[u8],
     ) -> Peer {
+        let keys = KeyLog::default();
+        quic.set_keylog(Box::new(keys.clone()));
         Peer {
+            keys,
+            by_hand: None,
             quic,
             h3: None,
             raw: None,
@@ -394,6 +402,15 @@ impl Peer {
             remote,
             ids: [id.to_vec(), other_id.to_vec()],
         }
+    }
+
+    /// From here on its packets are made by hand: quiche sends and hears nothing any
+    /// more. What must still be told by it, such as acknowledgements, settle before.
+    pub fn by_hand(&mut self) -> &mut ByHand {
+        if self.by_hand.is_none() {
+            self.by_hand = Some(ByHand::new(&mut self.quic, &self.keys));
+        }
+        self.by_hand.as_mut().expect("it was just made")
     }
 
     /// Both layers.
@@ -509,6 +526,10 @@ impl Peer {
     }
 
     fn receive(&mut self, mut data: Vec<u8>) {
+        if let Some(by_hand) = self.by_hand.as_mut() {
+            by_hand.hear(&mut data);
+            return;
+        }
         // An error closes the connection; a test that cares looks there.
         let _ = self.quic.recv(
             &mut data,
@@ -551,6 +572,9 @@ impl Peer {
     /// Takes what it has to send.
     pub fn datagrams(&mut self) -> Vec<Vec<u8>> {
         let mut datagrams = Vec::new();
+        if self.by_hand.is_some() {
+            return datagrams;
+        }
         let mut out = [0; DATAGRAM];
         while let Ok((len, _)) = self.quic.send(&mut out) {
             datagrams.push(out[..len].to_vec());
@@ -625,5 +649,6 @@ fn peer_config(identity: Option<(&str, &str)>) -> quiche::Config {
     config.set_max_send_udp_payload_size(DATAGRAM);
     config.set_active_connection_id_limit(4);
     config.grease(false);
+    config.log_keys();
     config
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::{Network, Positions, SecretSource};
+use crate::limits;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Serialize)]
@@ -184,12 +185,29 @@ pub struct Quic {
     pub retry_threshold: u32,
     /// Concurrent request streams a connection, 1 to 10 000.
     pub max_streams: u64,
-    /// Unread bytes a stream may hold.
+    /// Unread bytes a stream may hold. A client's grows while it is read as fast as it
+    /// comes, up to [`Quic::grown_stream_window`].
     #[serde(serialize_with = "super::units::serialize_size")]
     pub stream_window: u64,
     /// Unread bytes a connection may hold.
     #[serde(serialize_with = "super::units::serialize_size")]
     pub connection_window: u64,
+}
+
+impl Quic {
+    /// What a client's stream may hold unread once it was read as fast as it came: so
+    /// much that all of them together leave the connection as much credit again.
+    pub fn grown_stream_window(&self) -> u64 {
+        let share = (self.connection_window - 1) / (2 * self.max_streams);
+        share
+            .min(limits::STREAM_WINDOW_GROWN)
+            .max(self.stream_window)
+    }
+
+    /// What a client's connection may hold unread.
+    pub(crate) fn most_unread(&self) -> u64 {
+        limits::UNREAD.max(2 * self.max_streams * self.stream_window)
+    }
 }
 
 /// When a client's first datagram is answered with Retry (RFC 9000 section 8.1.2).

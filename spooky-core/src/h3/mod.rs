@@ -41,7 +41,7 @@ mod qpack;
 mod settings;
 mod source;
 mod uni;
-mod varint;
+pub(crate) mod varint;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -59,6 +59,7 @@ pub(crate) use settings::Settings;
 use source::OnStream;
 use uni::{Opened, Uni};
 
+use crate::held::Held;
 use crate::http::Bounds;
 
 /// What a connection tells the peer of us, and holds it to.
@@ -177,7 +178,12 @@ impl Connection {
     /// The next thing that the peer said. `heard` is when the last of it arrived.
     ///
     /// A breach of the rules closes the connection; nothing more is told then.
-    pub(crate) fn poll(&mut self, quic: &mut quiche::Connection, heard: Instant) -> Option<Said> {
+    pub(crate) fn poll(
+        &mut self,
+        quic: &mut quiche::Connection,
+        held: &mut Held,
+        heard: Instant,
+    ) -> Option<Said> {
         if self.fault.is_some() {
             return None;
         }
@@ -188,9 +194,9 @@ impl Connection {
                 None => self.next_readable(quic)?,
             };
             let said = if stream & 2 == 0 {
-                self.poll_request(quic, stream, heard)
+                self.poll_request(OnStream { quic, stream, held }, heard)
             } else {
-                self.poll_uni(quic, stream)
+                self.poll_uni(OnStream { quic, stream, held })
             };
             match said {
                 Ok(Some(said)) => return Some(said),
@@ -219,10 +225,10 @@ impl Connection {
 
     fn poll_request(
         &mut self,
-        quic: &mut quiche::Connection,
-        stream: u64,
+        mut source: OnStream<'_>,
         heard: Instant,
     ) -> Result<Option<Said>, Fault> {
+        let stream = source.stream;
         let rules = self.rules;
         let Some(inbound) = self.streams.get_mut(&stream) else {
             return match rules.role {
@@ -242,18 +248,15 @@ impl Connection {
                 Role::Client => Ok(None),
             };
         };
-        let found = inbound.next(&mut OnStream { quic, stream }, rules, &mut self.scratch)?;
+        let found = inbound.next(&mut source, rules, &mut self.scratch)?;
         if rules.role == Role::Server {
             self.partial.note(stream, inbound.awaits_head(), heard);
         }
         Ok(found.map(|found| Said::Stream(stream, found)))
     }
 
-    fn poll_uni(
-        &mut self,
-        quic: &mut quiche::Connection,
-        stream: u64,
-    ) -> Result<Option<Said>, Fault> {
+    fn poll_uni(&mut self, mut source: OnStream<'_>) -> Result<Option<Said>, Fault> {
+        let stream = source.stream;
         let index = match self.uni.iter().position(|(id, _)| *id == stream) {
             Some(index) => index,
             None => {
@@ -262,8 +265,7 @@ impl Connection {
             }
         };
         let uni = &mut self.uni[index].1;
-        let source = &mut OnStream { quic, stream };
-        let notice = uni.next(source, self.rules.role, &mut self.opened)?;
+        let notice = uni.next(&mut source, self.rules.role, &mut self.opened)?;
         if uni.is_over() {
             self.uni.swap_remove(index);
         }
@@ -299,7 +301,7 @@ impl Connection {
 
     /// Some streams were reset. quiche tells of that only where it had not told of bytes
     /// before that nobody fetched: those streams are looked at.
-    pub(crate) fn find_resets(&mut self, quic: &mut quiche::Connection) {
+    pub(crate) fn find_resets(&mut self, quic: &mut quiche::Connection, held: &mut Held) {
         let unread = self
             .streams
             .iter()
@@ -309,7 +311,7 @@ impl Connection {
         unread.sort_unstable();
         for stream in unread {
             if let Some(inbound) = self.streams.get_mut(&stream)
-                && inbound.meets_reset(&mut OnStream { quic, stream })
+                && inbound.meets_reset(&mut OnStream { quic, stream, held })
             {
                 self.again.push_back(stream);
             }
@@ -321,13 +323,14 @@ impl Connection {
     pub(crate) fn read_body(
         &mut self,
         quic: &mut quiche::Connection,
+        held: &mut Held,
         stream: u64,
         buf: &mut [u8],
     ) -> usize {
         let Some(inbound) = self.streams.get_mut(&stream) else {
             return 0;
         };
-        match inbound.read_body(&mut OnStream { quic, stream }, self.rules, buf) {
+        match inbound.read_body(&mut OnStream { quic, stream, held }, self.rules, buf) {
             Ok(len) => {
                 if inbound.has_rest() {
                     self.again.push_back(stream);

@@ -1,6 +1,7 @@
 //! The bytes of a stream, wherever they come from.
 
 use super::UNTOLD;
+use crate::held::Held;
 
 /// Where the bytes of a stream come from.
 pub(crate) trait Source {
@@ -21,14 +22,19 @@ pub(crate) struct Reset(pub(crate) u64);
 pub(crate) struct OnStream<'a> {
     pub(crate) quic: &'a mut quiche::Connection,
     pub(crate) stream: u64,
+    /// Is told what was read.
+    pub(crate) held: &'a mut Held,
 }
 
 impl OnStream<'_> {
     /// quiche has no bytes where we have not seen an end yet. If it says that the stream
     /// is over all the same, a reset came after the end, and took away what was unread.
-    fn read(&self, result: quiche::Result<(usize, bool)>) -> Result<(usize, bool), Reset> {
+    fn read(&mut self, result: quiche::Result<(usize, bool)>) -> Result<(usize, bool), Reset> {
         match result {
-            Ok(read) => Ok(read),
+            Ok((len, fin)) => {
+                self.held.read(self.stream, len, fin);
+                Ok((len, fin))
+            }
             Err(quiche::Error::StreamReset(code)) => Err(Reset(code)),
             Err(quiche::Error::Done) if !self.quic.stream_finished(self.stream) => Ok((0, false)),
             Err(_) => Err(Reset(UNTOLD)),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use ids::{Cid, Ids, Origin};
+pub(crate) use ids::{Cid, Ids, LEN as CID_LEN, Origin};
 pub(crate) use stateless::ResetTokens;
 pub(crate) use tokens::{BadToken, Tokens};
 pub(crate) use used::UsedTokens;

@@ -105,6 +105,9 @@ counters! {
     handshakes_resumed,
     /// Client connections closed because of `limits.resets_per_connection`.
     connections_reset_floods,
+    /// Connections of either side closed because of what the peer's frames cost to keep,
+    /// or because its packets broke a rule that is not looked after elsewhere.
+    connections_broken_rules,
     /// Connections to backends begun.
     backend_connections_opened,
     /// Connections to backends that failed before the handshake was complete.

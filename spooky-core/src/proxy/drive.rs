@@ -141,19 +141,18 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        if conn.session.may_start_http() {
-            self.look_at_certificate(handle, now);
-        }
+        let welcome = !conn.session.may_start_http() || self.look_at_certificate(handle, now);
         let Some(conn) = self.downstreams.get(handle) else {
             return;
         };
-        if matches!(conn.phase, Phase::Handshake { .. }) && conn.session.is_established() {
+        let established = welcome && conn.session.is_established();
+        if matches!(conn.phase, Phase::Handshake { .. }) && established {
             self.downstream_established(handle, now);
         }
         let Some(conn) = self.downstreams.get_mut(handle) else {
             return;
         };
-        if conn.session.start_http(self.server.h3) {
+        if welcome && conn.session.start_http(self.server.h3) {
             while let Some((stream, event)) = self
                 .downstreams
                 .get_mut(handle)

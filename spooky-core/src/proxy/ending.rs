@@ -422,6 +422,7 @@ impl Proxy {
         if std::mem::replace(&mut conn.session.over, true) {
             return;
         }
+        self.counters.connections_broken_rules += u64::from(conn.session.breach().is_some());
         self.routes.remove_chosen(&conn.chosen);
         let mut proven = true;
         if let Phase::Handshake { .. } = std::mem::replace(&mut conn.phase, Phase::Open) {
@@ -456,6 +457,7 @@ impl Proxy {
         if std::mem::replace(&mut conn.session.over, true) {
             return;
         }
+        self.counters.connections_broken_rules += u64::from(conn.session.breach().is_some());
         let backend = conn.backend;
         let timed_out = conn.session.is_timed_out();
         let fault = conn.session.fault().map(broken_rule);

@@ -152,6 +152,7 @@ impl Proxy {
         if original.is_none() {
             session.budget = Budget::unvalidated(from);
         }
+        session.bound_unread(self.setup.config().quic.most_unread());
         let chosen = header.dcid.to_vec();
         let phase = Phase::Handshake {
             deadline: now + self.setup.config().limits.handshake_timeout,

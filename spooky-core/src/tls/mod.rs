@@ -77,6 +77,8 @@ fn toward_clients(builder: SslContextBuilder, config: &Config) -> Result<quiche:
     let mut config =
         quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, builder)?;
     apply(&mut config, quic)?;
+    // Not toward backends: a slow client could then hold as much of each response.
+    config.set_max_stream_window(quic.grown_stream_window());
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
     if tls.early_data {
         config.enable_early_data();
@@ -122,8 +124,7 @@ fn apply(config: &mut quiche::Config, quic: &Quic) -> Result<(), quiche::Error> 
     config.set_initial_max_stream_data_bidi_local(quic.stream_window);
     config.set_initial_max_stream_data_bidi_remote(quic.stream_window);
     config.set_initial_max_stream_data_uni(limits::UNI_WINDOW);
-    // quiche doubles windows by itself, up to these: what was configured is what
-    // a stalled stream may hold.
+    // quiche doubles windows by itself, up to these.
     config.set_max_connection_window(quic.connection_window);
     config.set_max_stream_window(quic.stream_window);
     config.set_initial_congestion_window_packets(limits::INITIAL_WINDOW_PACKETS);

@@ -1,7 +1,8 @@
 //! HTTP/3 by the byte: a writer that can be wrong in every way, and a small reader.
 //!
 //! It shares nothing with the proxy nor with `quiche::h3`, and follows RFC 9114 and
-//! RFC 9204 alone. [`Raw`] puts the bytes on the streams of a connection.
+//! RFC 9204 alone. [`Raw`] puts the bytes on the streams of a connection, and
+//! [`packet::ByHand`] whatever frames of QUIC into packets of its own.
 //!
 //! ```
 //! use spooky_tests::raw::{self, kind, qpack};
@@ -13,6 +14,7 @@
 
 pub mod huffman;
 mod message;
+pub mod packet;
 mod peer;
 pub mod qpack;
 mod table;

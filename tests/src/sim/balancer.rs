@@ -77,6 +77,7 @@ struct Worker {
 struct Bounds {
     header_bytes: u64,
     stream_window: u64,
+    grown_window: u64,
     /// The greatest window of any peer.
     peer_window: u64,
 }
@@ -96,6 +97,7 @@ impl Balancer {
         let bounds = Bounds {
             header_bytes: setup.config().limits.header_bytes,
             stream_window: quic.stream_window,
+            grown_window: quic.grown_stream_window(),
             peer_window: peers.max().unwrap_or(0),
         };
         let setup = Arc::new(setup);
@@ -359,7 +361,8 @@ impl Balancer {
         let connections = snapshot.downstream_connections + snapshot.backend_connections;
         let bounds = &self.bounds;
         // Either way: a head, what may lie unread, and what may lie unacknowledged.
-        let exchange = 2 * (bounds.header_bytes + bounds.stream_window + bounds.peer_window);
+        let windows = bounds.stream_window + bounds.grown_window + 2 * bounds.peer_window;
+        let exchange = 2 * bounds.header_bytes + windows;
         // Streams that are over for us may have bytes that no one acknowledged yet.
         let connection = CONNECTION_BYTES + bounds.peer_window;
         let most = connections * connection + snapshot.exchanges * exchange;

@@ -46,6 +46,7 @@ impl Door {
     }
 
     /// As [`Door::new`], with other sections, and the time that the proxy takes it for.
+    /// Two of them are as one process before and after a restart.
     pub(crate) fn with(
         tls: &str,
         more: &str,
@@ -65,11 +66,9 @@ impl Door {
             files: pairs
                 .map(|(path, text)| (path, Ok(text.clone().into_bytes())))
                 .collect::<BTreeMap<_, _>>(),
-            wall: Some(wall),
             ..Material::default()
         };
         let setup = Setup::build(config, &material).unwrap_or_else(|found| panic!("{found:?}"));
-        assert!(setup.warnings().is_empty(), "{:?}", setup.warnings());
         let shared = Shared::new(&setup, 1, SEED);
         let params = Params {
             setup: Arc::new(setup),
@@ -113,12 +112,18 @@ impl Door {
         config.set_initial_max_streams_uni(8);
         let scid = [self.next; ID];
         let scid = quiche::ConnectionId::from_ref(&scid);
+        config.enable_early_data();
         let mut quic = quiche::connect(visitor.name, &scid, address, listener(), &mut config)
             .expect("a client");
         if let Some(ticket) = visitor.ticket {
             quic.set_session(ticket).expect("a ticket of quiche's");
         }
         Visit { quic, address }
+    }
+
+    /// Requests that were begun.
+    pub(crate) fn requests(&self) -> u64 {
+        self.proxy.snapshot().counters.requests
     }
 
     /// Until nobody has anything to say.
@@ -176,6 +181,25 @@ impl Visit {
         while let Ok((len, _)) = self.quic.send(&mut out) {
             said.push(out[..len].to_vec());
         }
+        said
+    }
+
+    /// Asks for something in early data, and all that goes out with that.
+    pub(crate) fn says_early(&mut self) -> Vec<Vec<u8>> {
+        let mut said = self.says();
+        assert!(self.quic.is_in_early_data(), "the ticket allows it");
+        let config = h3::Config::new().expect("quiche's own defaults are legal");
+        let mut h3 = h3::Connection::with_transport(&mut self.quic, &config).expect("HTTP/3");
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", "a.test"),
+            (":path", "/"),
+        ];
+        let fields = fields.map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes()));
+        h3.send_request(&mut self.quic, &fields, true)
+            .expect("there is credit");
+        said.extend(self.says());
         said
     }
 

@@ -1,6 +1,9 @@
 //! Who Spooky is to a client, and who the client has to be.
 
 mod door;
+mod resuming;
+
+use std::time::SystemTime;
 
 use door::{Door, Visit, Visitor};
 use spooky_mio::demo::identity::{Authority, Identity};
@@ -8,6 +11,7 @@ use spooky_mio::demo::identity::{Authority, Identity};
 /// Alerts of RFC 8446 section 6.2.
 const UNKNOWN_CA: u64 = 48;
 const CERTIFICATE_REQUIRED: u64 = 116;
+const CERTIFICATE_EXPIRED: u64 = 45;
 
 const LIST: &str = "{ cert: a.pem, key: a.key, certificates: \
                     [{ cert: b.pem, key: b.key }, { cert: c.pem, key: c.key }] }";
@@ -117,6 +121,29 @@ fn a_client_hello_of_two_datagrams_is_heard_in_any_order() {
         assert_eq!(hello.len(), 2, "it takes two");
         let said = order.iter().map(|&index| hello[index].clone());
         door.hear(&visit, said.collect());
+        door.settle(&mut visit);
+        assert!(visit.is_in(), "{order:?}");
+        assert_eq!(visit.curve(), Some("X25519MLKEM768"), "{order:?}");
+    }
+}
+
+/// Retry makes the client say it again, in two datagrams with a token.
+#[test]
+fn a_client_hello_of_two_datagrams_is_heard_after_a_retry() {
+    let server = issue(&authority(), &["a.test"]);
+    let (tls, retry) = ("{ cert: a.pem, key: a.key }", "quic: { retry: always }\n");
+    let mut door = Door::with(tls, retry, &[("a", &server)], SystemTime::now());
+    for order in [[0, 1], [1, 0]] {
+        let mut visit = door.approach(&Visitor {
+            name: Some("a.test"),
+            ..Visitor::default()
+        });
+        for _ in 0..2 {
+            let hello = visit.says();
+            assert_eq!(hello.len(), 2, "it takes two");
+            door.hear(&visit, order.map(|index| hello[index].clone()).into());
+            door.answer(&mut visit);
+        }
         door.settle(&mut visit);
         assert!(visit.is_in(), "{order:?}");
         assert_eq!(visit.curve(), Some("X25519MLKEM768"), "{order:?}");

@@ -24,7 +24,7 @@ fn what_is_left_out_has_the_documented_default() {
             retry_threshold: 1000,
             max_streams: 100,
             stream_window: 256 << 10,
-            connection_window: 64 << 20,
+            connection_window: 400 << 20,
         }
     );
     let upstream = &config.upstream;
@@ -109,17 +109,22 @@ fn the_connection_window_exceeds_what_stalled_streams_can_hold() {
     assert_eq!(
         refused("quic:\n  max_streams: 1000\n"),
         [format!(
-            "6:16: quic.max_streams: connection_window is 64MiB, {reason} 500MiB, \
+            "6:16: quic.max_streams: connection_window is 400MiB, {reason} 500MiB, \
              so at least 524288001 bytes: {freeze}"
         )]
     );
     assert_eq!(
-        refused("quic:\n  stream_window: 1MiB\n"),
+        refused("quic:\n  stream_window: 4MiB\n"),
         [format!(
-            "6:18: quic.stream_window: connection_window is 64MiB, {reason} 200MiB, \
-             so at least 209715201 bytes: {freeze}"
+            "6:18: quic.stream_window: connection_window is 400MiB, {reason} 800MiB, \
+             so at least 838860801 bytes: {freeze}"
         )]
     );
+    // A stream that is read fast may hold its share of half the window, and no more.
+    let grown = |text: &str| accepted(text).quic.grown_stream_window();
+    assert_eq!(grown(""), (2 << 20) - 1);
+    assert_eq!(grown("quic: { connection_window: 52428801 }\n"), 256 << 10);
+    assert_eq!(grown("quic: { max_streams: 1 }\n"), 16 << 20);
     // The largest of each can be had together.
     accepted("quic: { max_streams: 10000, stream_window: 1GiB, connection_window: 32768GiB }\n");
     // A value that could not be read blames no other.
