@@ -36,6 +36,8 @@ pub struct Setting {
     pub small: Case,
     /// Few large ones.
     pub bulk: Case,
+    /// Connections that are held and ask nothing.
+    pub idle: usize,
     /// The measured window of each case.
     pub duration: Duration,
     /// Threads of the generator.
@@ -88,7 +90,42 @@ pub fn run(setting: &Setting) -> Result<String, String> {
         &trust,
         &mut table,
     )?;
-    Ok(table.as_str().to_owned())
+    let idle = measure_handshakes(setting, &daemon, &trust, &mut table)?;
+    Ok(format!("{}{idle}", table.as_str()))
+}
+
+/// Handshakes one after the other, and many connections that stay.
+fn measure_handshakes(
+    setting: &Setting,
+    daemon: &Daemon,
+    trust: &Trust,
+    table: &mut Table,
+) -> Result<String, String> {
+    let url = format!("https://{}/", daemon.address);
+    let mut plan = Plan {
+        target: url.parse().map_err(|error: Error| error.to_string())?,
+        trust: trust.clone(),
+        connections: setting.small.connections,
+        streams: 0,
+        only_handshakes: true,
+        warm_up: Duration::from_secs(1),
+        duration: setting.duration,
+        threads: setting.threads,
+        pid: Some(daemon.child.id()),
+    };
+    eprintln!("handshakes for {:?}", plan.duration);
+    table.row("handshakes", &load::run(&plan)?);
+    eprintln!("{} idle connections", setting.idle);
+    plan.connections = setting.idle;
+    plan.only_handshakes = false;
+    // Less than the idle timeout, and enough to make them all.
+    (plan.warm_up, plan.duration) = (Duration::ZERO, Duration::from_secs(15));
+    let outcome = load::run(&plan)?;
+    let (held, grown) = (outcome.tally.answered, outcome.grown.unwrap_or(0));
+    Ok(format!(
+        "{held} idle connections: {:.1} kB each\n",
+        grown as f64 / 1000.0 / held.max(1) as f64
+    ))
 }
 
 fn write_identities(dir: &Path) -> Result<Authority, String> {
@@ -121,6 +158,7 @@ fn measure(
             trust: trust.clone(),
             connections: case.connections,
             streams: case.streams,
+            only_handshakes: false,
             warm_up: Duration::from_secs(1),
             duration: setting.duration,
             threads: setting.threads,

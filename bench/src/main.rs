@@ -42,9 +42,12 @@ struct LoadArgs {
     url: String,
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Requests at once on each connection
+    /// Requests at once on each connection; 0 counts handshakes, and holds connections
     #[arg(long, default_value_t = 10)]
     streams: usize,
+    /// With --streams 0: close each connection after its handshake, and make another
+    #[arg(long)]
+    handshakes: bool,
     /// The measured window
     #[arg(long, default_value = "10s", value_parser = time::parse)]
     duration: Duration,
@@ -81,6 +84,9 @@ struct DemoArgs {
     bulk_connections: usize,
     #[arg(long, default_value_t = 2)]
     bulk_streams: usize,
+    /// Connections of the case that holds them and asks nothing
+    #[arg(long, default_value_t = 10_000)]
+    idle_connections: usize,
     #[arg(long, default_value = "10s", value_parser = time::parse)]
     duration: Duration,
     /// The daemon's processor
@@ -121,6 +127,7 @@ fn run_load(args: &LoadArgs) -> Result<(), String> {
         trust: Trust::from_flags(args.ca.as_deref(), args.insecure).map_err(|e| e.to_string())?,
         connections: args.connections,
         streams: args.streams,
+        only_handshakes: args.handshakes,
         warm_up: args.warm_up,
         duration: args.duration,
         threads: args.threads,
@@ -131,10 +138,16 @@ fn run_load(args: &LoadArgs) -> Result<(), String> {
         "{}: {connections} connections × {streams} streams, {:?} after {:?} of warm-up",
         args.url, args.duration, args.warm_up
     );
+    if args.handshakes && args.streams > 0 {
+        return Err("--handshakes goes with --streams 0".to_owned());
+    }
     let outcome = load::run(&plan)?;
     let mut table = Table::new();
     table.row(&format!("{connections} × {streams}"), &outcome);
     print!("{}", table.as_str());
+    if let Some(grown) = outcome.grown {
+        println!("grown by {} KiB", grown / 1024);
+    }
     if outcome.tally.answered == 0 {
         return Err("nothing was answered".to_owned());
     }
@@ -169,6 +182,7 @@ fn run_demo(args: DemoArgs) -> Result<(), String> {
             streams: args.bulk_streams,
             bytes: 10 << 20,
         },
+        idle: args.idle_connections,
         duration: args.duration,
         threads: args.threads,
         direct: args.direct,

@@ -106,7 +106,12 @@ mod tests {
         };
         let window = Duration::from_secs(1);
         let cpu = Some(Duration::from_millis(20));
-        let outcome = Outcome { tally, window, cpu };
+        let outcome = Outcome {
+            tally,
+            window,
+            cpu,
+            grown: None,
+        };
         let (request, gigabyte) = cost(&outcome);
         assert!(request.is_some_and(|us| (us - 20.0).abs() < 1e-9));
         assert!(gigabyte.is_some_and(|s| (s - 0.01).abs() < 1e-9));
@@ -118,6 +123,7 @@ mod tests {
             tally: Tally::default(),
             window: Duration::from_secs(1),
             cpu: Some(Duration::from_secs(1)),
+            grown: None,
         };
         assert_eq!(cost(&outcome), (None, None));
         let mut table = Table::new();

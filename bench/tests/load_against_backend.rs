@@ -57,6 +57,29 @@ fn lost_connections_are_made_anew() {
 }
 
 #[test]
+fn handshakes_are_counted_one_after_the_other() {
+    let (backend, mut plan) = setting("/");
+    plan.streams = 0;
+    plan.only_handshakes = true;
+    let tally = load::run(&plan).unwrap().tally;
+    assert!(tally.answered > 20, "{}", tally.answered);
+    assert_eq!(tally.failed(), 0, "{:?}", tally.errors);
+    // Before the window, too.
+    assert!(backend.counts().connections > tally.answered);
+}
+
+#[test]
+fn connections_that_ask_nothing_are_held() {
+    let (backend, mut plan) = setting("/");
+    plan.streams = 0;
+    plan.warm_up = Duration::ZERO;
+    let outcome = load::run(&plan).unwrap();
+    assert_eq!(outcome.tally.answered, 4);
+    assert_eq!(backend.counts().connections, 4);
+    assert!(outcome.grown.is_some());
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error_and_no_hang() {
     let (backend, plan) = setting("/");
     drop(backend);
@@ -77,6 +100,7 @@ fn setting(path: &str) -> (Backend, Plan) {
         trust: Trust::Authorities(authority.pem().as_bytes().to_vec()),
         connections: 4,
         streams: 5,
+        only_handshakes: false,
         warm_up: Duration::from_millis(300),
         duration: Duration::from_millis(700),
         threads: 2,

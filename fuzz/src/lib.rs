@@ -14,6 +14,7 @@ mod parsers;
 pub mod proxy_datagrams;
 mod request_heads;
 mod scenarios;
+mod tokens;
 
 pub use config_text::config_text;
 pub use connection_ids::connection_ids;
@@ -23,6 +24,7 @@ pub use parsers::parsers;
 pub use proxy_datagrams::proxy_datagrams;
 pub use request_heads::request_heads;
 pub use scenarios::scenarios;
+pub use tokens::tokens;
 
 /// One way in.
 pub struct Target {
@@ -66,6 +68,12 @@ pub const TARGETS: &[Target] = &[
         name: "connection_ids",
         play: connection_ids,
         seeds: connection_ids::seeds,
+        make: None,
+    },
+    Target {
+        name: "tokens",
+        play: tokens,
+        seeds: tokens::seeds,
         make: None,
     },
     Target {

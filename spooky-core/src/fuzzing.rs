@@ -5,7 +5,7 @@
 
 pub mod framing;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use rand::SeedableRng;
@@ -16,7 +16,7 @@ use crate::http::{
     self, Bounds, Client, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead,
     ResponseHead, Signature,
 };
-use crate::listener::{self, Ids, Stranger};
+use crate::listener::{self, BadToken, Ids, ResetTokens, Stranger, Tokens, UsedTokens, stateless};
 use crate::observe::Reason;
 
 /// A head that was taken.
@@ -83,6 +83,7 @@ pub fn forward(head: &RequestHead, client: IpAddr, config: &Forwarding) -> Field
     let client = Client {
         ip: client,
         certificate: None,
+        early: false,
     };
     Forwarder::new(config).request(head, client).clone()
 }
@@ -183,6 +184,69 @@ pub fn classify(datagram: &mut [u8]) -> Fate {
         Stranger::Negotiate(_) => Fate::Negotiated,
         Stranger::Drop => Fate::Dropped,
     }
+}
+
+/// Why a Retry token is worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// Not ours, altered, or of another Retry.
+    Forged,
+    /// From another address.
+    Elsewhere,
+    /// Too old.
+    Expired,
+}
+
+/// The token of a Retry that is sent `at` a time since 1970, made with the first of `keys`.
+pub fn issue_token(
+    keys: &[[u8; 32]],
+    original: &[u8],
+    retry_id: &[u8; 16],
+    client: SocketAddr,
+    at: Duration,
+) -> Vec<u8> {
+    Tokens::new(keys).issue(original, retry_id, client, at)
+}
+
+/// The original id of a token that comes with `dcid` from `client`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn open_token(
+    keys: &[[u8; 32]],
+    token: &[u8],
+    dcid: &[u8],
+    client: SocketAddr,
+    at: Duration,
+) -> Result<Vec<u8>, TokenFault> {
+    let tokens = Tokens::new(keys);
+    let opened = tokens.open(token, dcid, client, at);
+    opened.map(<[u8]>::to_vec).map_err(|fault| match fault {
+        BadToken::Forged => TokenFault::Forged,
+        BadToken::Elsewhere => TokenFault::Elsewhere,
+        BadToken::Expired => TokenFault::Expired,
+        BadToken::Used => unreachable!("the register was not asked"),
+    })
+}
+
+/// Which of these Retry ids, each used at a time, were used for the first time.
+pub fn first_uses(uses: &[([u8; 16], Duration)]) -> Vec<bool> {
+    let used = UsedTokens::default();
+    uses.iter().map(|(id, at)| used.take(id, *at)).collect()
+}
+
+/// A stateless reset in answer to a datagram of `trigger` bytes for an id of ours, and the
+/// token that was given with that id.
+pub fn stateless_reset(
+    key: [u8; 32],
+    id: &[u8; 16],
+    trigger: usize,
+    seed: u64,
+) -> (Option<Vec<u8>>, [u8; 16]) {
+    let token = ResetTokens::new(&[key], "").of_new(id);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let reset = stateless::reset(trigger, token, &mut rng);
+    (reset, token.to_be_bytes())
 }
 
 /// A duration of a configuration.

@@ -126,7 +126,7 @@ pub use http::{Fields, Glimpse, RequestHead};
 pub use material::Material;
 pub use proxy::{Params, Proxy};
 pub use setup::Setup;
-pub use shared::Shared;
+pub use shared::{Clients, Shared};
 
 const _: () = {
     /// Workers are threads: a `Proxy` is made on one and may run on another.

@@ -318,9 +318,18 @@ impl Session {
 
     /// quiche is done with it: the slot may be freed.
     pub(crate) fn is_closed(&self) -> bool {
-        // A goodbye that may not be sent is not waited for.
-        let mute = self.quic.local_error().is_some() && self.budget.room(1).is_none();
-        self.quic.is_closed() || self.farewells > limits::FAREWELLS || mute
+        self.quic.is_closed() || self.farewells > limits::FAREWELLS || self.is_forgettable()
+    }
+
+    /// Closed from here, before the client's address was proved, and that was said, or
+    /// may not be.
+    ///
+    /// RFC 9000 section 10.2 would have it kept for three probe timeouts, some seconds
+    /// here, to know late datagrams for what they are. That is a favour which a flood of
+    /// unfinished handshakes does not get: whoever comes late begins anew.
+    fn is_forgettable(&self) -> bool {
+        let said = self.farewells > 0 || self.budget.room(1).is_none();
+        !self.budget.is_validated() && said && self.quic.local_error().is_some()
     }
 
     /// It ended because nothing was heard for too long.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::{EarlyData, Instance};
+use crate::config::EarlyData;
 use crate::downstream::{Admission, Flights};
 use crate::listener::UsedTokens;
 use crate::secrets::Secrets;
@@ -59,6 +59,18 @@ impl Bounded {
     }
 }
 
+/// How many clients there are, all workers together. Asking costs nothing and waits for
+/// nobody.
+#[derive(Clone, Debug, Default)]
+pub struct Clients(Arc<Admission>);
+
+impl Clients {
+    /// Connections of clients, those that are being made among them.
+    pub fn count(&self) -> u32 {
+        self.0.connections()
+    }
+}
+
 impl Shared {
     /// The shared part for `workers` workers running `setup`.
     ///
@@ -75,10 +87,7 @@ impl Shared {
             .collect();
         let drawn = Secrets::new(&seed, &[]);
         let secrets = setup.secrets().cloned().unwrap_or_else(|| drawn.clone());
-        let instance = match &setup.config().instance {
-            Instance::Auto => "",
-            Instance::Named(name) => name,
-        };
+        let instance = setup.config().instance.name();
         let tickets = Tickets::new(secrets.clone(), instance, drawn.key("boot"));
         let forwards = setup.config().upstream.early_data == EarlyData::Forward;
         Arc::new(Shared {
@@ -90,6 +99,11 @@ impl Shared {
             used_tokens: UsedTokens::default(),
             backends,
         })
+    }
+
+    /// For whoever wants to know how many clients there are.
+    pub fn clients(&self) -> Clients {
+        Clients(Arc::clone(&self.admission))
     }
 
     /// How many workers share this.

@@ -13,8 +13,9 @@ use spooky_os::{Control, Report};
 use crate::access_log::AccessLog;
 use crate::server::Server;
 use crate::signals::{Caught, Wish};
+use crate::trim::Trim;
 
-/// How often the daemon looks whether access log lines were lost.
+/// How often the daemon looks whether access log lines were lost, or a crowd has left.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a sink may take the last lines of the access log.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -63,8 +64,10 @@ fn serve(setup: Setup) -> Result<(), String> {
         drain_timeout,
         Arc::clone(&cut_short),
     )?;
+    let (control, mut trim) = (server.control(), Trim::default());
     let ended = loop {
         let ended = server.wait(LOOK);
+        trim.look(control.clients());
         if let Some(access_log) = &access_log {
             access_log.complain();
         }

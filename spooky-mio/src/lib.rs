@@ -25,6 +25,7 @@ mod event_loop;
 pub mod fuzzing;
 mod server;
 mod signals;
+mod trim;
 
 pub use server::{Server, WorkerFailed};
 pub use spooky_os::{Control, Report, StartError, read_config, setup};

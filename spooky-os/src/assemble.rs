@@ -91,6 +91,7 @@ pub fn assemble(
         Control {
             slots,
             last,
+            clients: shared.clients(),
             local_addr,
         },
     ))

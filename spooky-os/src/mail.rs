@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use spooky_core::Clients;
 use spooky_core::observe::Snapshot;
 
 use crate::IoCounters;
@@ -126,6 +127,7 @@ pub(crate) type LastReports = Arc<Mutex<Vec<Option<Report>>>>;
 pub struct Control {
     pub(crate) slots: Arc<[Slot]>,
     pub(crate) last: LastReports,
+    pub(crate) clients: Clients,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -138,6 +140,11 @@ impl Control {
     /// How many workers it was started with.
     pub fn workers(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Connections of clients, all workers together. Asks nobody.
+    pub fn clients(&self) -> u32 {
+        self.clients.count()
     }
 
     /// Lets every worker finish what is in flight within `timeout`, and end.
@@ -243,6 +250,7 @@ mod tests {
         let control = Control {
             slots: Arc::new([alive, ended]),
             last: Arc::new(Mutex::new(vec![None, Some(told(5))])),
+            clients: Clients::default(),
             local_addr: SocketAddr::from(([127, 0, 0, 1], 1)),
         };
         let asking = std::thread::spawn(move || control.report());

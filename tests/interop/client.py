@@ -207,7 +207,15 @@ class PacedConnection(QuicConnection):
 
 
 @asynccontextmanager
-async def connect(port: int, ca: Path, *, kind=QuicConnection, identity=None, **settings):
+async def connect(
+    port: int,
+    ca: Path,
+    *,
+    kind=QuicConnection,
+    protocol=Client,
+    identity=None,
+    **settings,
+):
     """A connection to 127.0.0.1:`port`, with the certificate of `identity`, if there is
     one; `settings` go to aioquic's configuration."""
     # Large enough that only the test or the network holds a transfer back.
@@ -225,7 +233,7 @@ async def connect(port: int, ca: Path, *, kind=QuicConnection, identity=None, **
         configuration.load_cert_chain(str(identity.cert), str(identity.key))
     quic = kind(configuration=configuration)
     transport, client = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Client(quic), local_addr=("127.0.0.1", 0)
+        lambda: protocol(quic), local_addr=("127.0.0.1", 0)
     )
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)

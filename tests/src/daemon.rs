@@ -63,6 +63,11 @@ impl Daemon {
         url.parse().expect("an address and a path make a URL")
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
         self.child.id()

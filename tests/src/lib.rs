@@ -22,6 +22,8 @@ mod crowd;
 #[cfg(feature = "sockets")]
 mod daemon;
 #[cfg(feature = "sockets")]
+mod flood;
+#[cfg(feature = "sockets")]
 mod relay;
 #[cfg(feature = "sockets")]
 mod running;
@@ -34,6 +36,8 @@ pub use answer::{Answer, ask, ask_all, pump};
 pub use crowd::Crowd;
 #[cfg(feature = "sockets")]
 pub use daemon::Daemon;
+#[cfg(feature = "sockets")]
+pub use flood::{Account, Flood};
 #[cfg(feature = "sockets")]
 pub use relay::Relay;
 #[cfg(feature = "sockets")]

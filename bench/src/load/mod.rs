@@ -13,7 +13,7 @@ use spooky_mio::client::{Target, Trust};
 pub use tally::Tally;
 use worker::Worker;
 
-use crate::cpu;
+use crate::{cpu, memory};
 
 /// What to ask, how much at once, how long.
 #[derive(Clone, Debug)]
@@ -24,8 +24,10 @@ pub struct Plan {
     pub trust: Trust,
     /// Connections in all, shared out among the threads.
     pub connections: usize,
-    /// Requests at once on each.
+    /// Requests at once on each; with none, handshakes are what is counted.
     pub streams: usize,
+    /// Each connection is closed as soon as its handshake is complete, and made anew.
+    pub only_handshakes: bool,
     /// What comes before the window, and is not counted.
     pub warm_up: Duration,
     /// The measured window.
@@ -54,6 +56,8 @@ pub struct Outcome {
     pub window: Duration,
     /// Processor time of the process asked for, within the window.
     pub cpu: Option<Duration>,
+    /// Bytes of memory that it has more at the window's end than before all began.
+    pub grown: Option<u64>,
 }
 
 /// Runs a plan to its end.
@@ -65,6 +69,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
         .into_iter()
         .next()
         .ok_or_else(|| format!("{} has no address", plan.target.host))?;
+    let before = memory(plan.pid)?;
     let threads = plan.threads.clamp(1, plan.connections.max(1));
     let from = Instant::now() + plan.warm_up;
     let window = Window {
@@ -83,6 +88,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
         })
         .collect::<Result<Vec<_>, String>>()?;
     let cpu = measure(plan.pid, window);
+    let after = memory(plan.pid)?;
     let mut tally = Tally::default();
     for worker in workers {
         let part = worker.join().map_err(|_| "a generator thread panicked")??;
@@ -92,7 +98,14 @@ pub fn run(plan: &Plan) -> Result<Outcome, String> {
         tally,
         window: plan.duration,
         cpu: cpu?,
+        grown: before.zip(after).map(|(b, a)| a.saturating_sub(b)),
     })
+}
+
+fn memory(pid: Option<u32>) -> Result<Option<u64>, String> {
+    pid.map(memory::resident)
+        .transpose()
+        .map_err(|error| format!("memory: {error}"))
 }
 
 /// How many of `all` fall to the `index`th of `parts`.

@@ -25,6 +25,8 @@ pub(super) struct Peer {
     h3: Option<h3::Connection>,
     open: FxHashMap<u64, Asked>,
     began: Instant,
+    /// Its handshake was counted.
+    shook: bool,
 }
 
 /// A request on its way.
@@ -40,6 +42,7 @@ pub(super) struct Bench<'a> {
     pub(super) head: &'a [Header],
     pub(super) h3_config: &'a h3::Config,
     pub(super) streams: usize,
+    pub(super) only_handshakes: bool,
     pub(super) window: Window,
     pub(super) tally: &'a mut Tally,
     pub(super) inbox: &'a mut Inbox,
@@ -68,6 +71,7 @@ impl Peer {
             h3: None,
             open: FxHashMap::default(),
             began: now,
+            shook: false,
         }
     }
 
@@ -86,6 +90,9 @@ impl Peer {
             Ok(()) => {}
             Err(error) => return self.over(&format!("socket: {error}"), bench),
         }
+        if self.is_done(bench.only_handshakes) {
+            return false;
+        }
         let now = Instant::now();
         if self.h3.is_none() && now >= self.began + HANDSHAKE {
             return self.over("no handshake in 5s", bench);
@@ -95,6 +102,11 @@ impl Peer {
             return self.over(&why, bench);
         }
         true
+    }
+
+    /// It was there for its handshake, which is over.
+    pub(super) fn is_done(&self, only_handshakes: bool) -> bool {
+        only_handshakes && self.shook
     }
 
     fn exchange(&mut self, bench: &mut Bench<'_>) -> io::Result<()> {
@@ -115,6 +127,7 @@ impl Peer {
         if self.quic.timeout_instant().is_some_and(|at| at <= now) {
             self.quic.on_timeout();
         }
+        self.shake(bench, now);
         self.work(bench, now);
         match self.wire.flush(&mut self.outbox, &mut self.quic)? {
             // A full socket wakes the poll when it has room.
@@ -122,9 +135,24 @@ impl Peer {
         }
     }
 
+    /// Counts the handshake, if that is what is counted.
+    fn shake(&mut self, bench: &mut Bench<'_>, now: Instant) {
+        if self.shook || bench.streams > 0 || !self.quic.is_established() {
+            return;
+        }
+        self.shook = true;
+        if bench.counts(now) {
+            bench.tally.answer(now - self.began);
+        }
+        if bench.only_handshakes {
+            // `Done`: the server was quicker.
+            let _ = self.quic.close(true, 0x100, b"");
+        }
+    }
+
     fn work(&mut self, bench: &mut Bench<'_>, now: Instant) {
         let begun = self.h3.take().or_else(|| {
-            let ready = self.quic.is_established();
+            let ready = self.quic.is_established() && !bench.only_handshakes;
             ready.then(|| h3::Connection::with_transport(&mut self.quic, bench.h3_config).ok())?
         });
         let Some(mut h3) = begun else {

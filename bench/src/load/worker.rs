@@ -27,6 +27,7 @@ pub(super) struct Worker {
     h3_config: h3::Config,
     head: Vec<Header>,
     streams: usize,
+    only_handshakes: bool,
     window: Window,
     tally: Tally,
     inbox: Inbox,
@@ -46,6 +47,7 @@ impl Worker {
             h3_config: h3::Config::new().map_err(|error| error.to_string())?,
             head: Request::get(&plan.target).head(),
             streams: plan.streams,
+            only_handshakes: plan.only_handshakes,
             window,
             tally: Tally::default(),
             inbox: Inbox::new(),
@@ -107,14 +109,20 @@ impl Worker {
             head: &self.head,
             h3_config: &self.h3_config,
             streams: self.streams,
+            only_handshakes: self.only_handshakes,
             window: self.window,
             tally: &mut self.tally,
             inbox: &mut self.inbox,
             scratch: &mut self.scratch,
         };
         if !peer.turn(&mut bench) {
+            let now = Instant::now();
+            let again = if peer.is_done(self.only_handshakes) {
+                now
+            } else {
+                now + RECONNECT
+            };
             self.peers[index] = None;
-            let again = Instant::now() + RECONNECT;
             self.timers.push(Reverse((again, index)));
             return Ok(());
         }

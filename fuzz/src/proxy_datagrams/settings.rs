@@ -49,7 +49,7 @@ backends:
 
 /// Every bound within reach of a few operations.
 const TIGHT: &str = "
-quic: { max_streams: 4, stream_window: 2KiB, connection_window: 17KiB }
+quic: { retry: always, max_streams: 4, stream_window: 2KiB, connection_window: 17KiB }
 connections: { max: 2, max_requests: 3, max_pending: 2, min_idle: 1 }
 timeouts: { idle: 2s, request: 20s }
 limits: { header_bytes: 4KiB, body_bytes: 3000, resets_per_connection: 1 }

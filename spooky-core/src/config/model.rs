@@ -78,6 +78,16 @@ pub enum Instance {
     Named(String),
 }
 
+impl Instance {
+    /// The name; empty where there is none.
+    pub fn name(&self) -> &str {
+        match self {
+            Instance::Auto => "",
+            Instance::Named(name) => name,
+        }
+    }
+}
+
 impl Serialize for Instance {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {

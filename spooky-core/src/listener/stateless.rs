@@ -81,9 +81,16 @@ pub(crate) fn reset(trigger: usize, token: u128, rng: &mut impl Rng) -> Option<V
 }
 
 /// Tokens of stateless resets: known of each id by whoever has the key, kept by nobody.
+///
+/// RFC 9000 section 21.11: servers "MUST NOT generate a stateless reset if a connection
+/// with the corresponding connection ID could be active on any endpoint using the same
+/// static key for generating stateless reset tokens." Machines with one secret read one
+/// another's ids; so that none of them tells an onlooker how to end a connection of
+/// another, each has tokens of its own, by the name of its instance.
 pub(crate) struct ResetTokens {
     /// In the order of the keys that ids are read with.
     keys: Vec<hmac::Key>,
+    instance: String,
 }
 
 impl std::fmt::Debug for ResetTokens {
@@ -93,10 +100,11 @@ impl std::fmt::Debug for ResetTokens {
 }
 
 impl ResetTokens {
-    pub(crate) fn new(keys: &[[u8; 32]]) -> Self {
+    pub(crate) fn new(keys: &[[u8; 32]], instance: &str) -> Self {
         let key = |key: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, key);
         ResetTokens {
             keys: keys.iter().map(key).collect(),
+            instance: instance.to_owned(),
         }
     }
 
@@ -113,7 +121,11 @@ impl ResetTokens {
     fn derive(&self, key: usize, id: &Cid) -> u128 {
         // RFC 9000 section 10.3.2: "This method … permits the use of a pseudorandom
         // function of the key and the connection ID".
-        let tag = hmac::sign(&self.keys[key], id);
+        let mut context = hmac::Context::with_key(&self.keys[key]);
+        // Ids are all of one length: where the name ends is clear.
+        context.update(self.instance.as_bytes());
+        context.update(id);
+        let tag = context.sign();
         let (token, _) = tag
             .as_ref()
             .split_first_chunk()
@@ -151,16 +163,18 @@ mod tests {
     #[test]
     fn reset_tokens_differ_by_id_and_key_and_outlive_a_change_of_secret() {
         let mut rng = StdRng::seed_from_u64(1);
-        let old = (Ids::new(&[[1; 16]]), ResetTokens::new(&[[1; 32]]));
+        let old = (Ids::new(&[[1; 16]]), ResetTokens::new(&[[1; 32]], "a"));
         let new = (
             Ids::new(&[[2; 16], [1; 16]]),
-            ResetTokens::new(&[[2; 32], [1; 32]]),
+            ResetTokens::new(&[[2; 32], [1; 32]], "a"),
         );
         let (id, other) = (old.0.issue(3, &mut rng), old.0.issue(3, &mut rng));
         let token = old.1.of_new(&id);
         assert_ne!(token, old.1.of_new(&other));
         let origin = new.0.origin(&id).expect("an id of the earlier secret");
         assert_eq!(new.1.of(&id, origin), token);
+        let elsewhere = ResetTokens::new(&[[2; 32], [1; 32]], "b");
+        assert_ne!(elsewhere.of(&id, origin), token, "of another machine");
         let id = new.0.issue(3, &mut rng);
         let origin = new.0.origin(&id).expect("an id of ours");
         assert_eq!(new.1.of(&id, origin), new.1.of_new(&id));

@@ -189,7 +189,10 @@ impl Proxy {
             rng: StdRng::from_seed(seed),
             ids: Ids::new(&shared.secrets.keys("connection ids")),
             tokens: Tokens::new(&shared.secrets.keys("retry tokens")),
-            reset_tokens: ResetTokens::new(&shared.secrets.keys("stateless resets")),
+            reset_tokens: ResetTokens::new(
+                &shared.secrets.keys("stateless resets"),
+                setup.config().instance.name(),
+            ),
             server: QuicConfig::new(
                 setup.server_config(&shared.tickets).expect(built),
                 setup.config().quic.max_streams,
