@@ -7,11 +7,12 @@
 //! datagram that turns out too large for the run is carried over to begin the
 //! next one.
 
-use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::downstream::Budget;
 use crate::io::{SocketId, Transmit};
 use crate::limits;
+use crate::moves::Route;
 
 /// Puts the datagrams of one connection after the other together.
 #[derive(Debug, Default)]
@@ -21,10 +22,17 @@ pub(crate) struct Assembly {
     carried_route: Option<Route>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Route {
-    from: SocketAddr,
-    to: SocketAddr,
+/// What a run may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) socket: SocketId,
+    /// Only on this path; `None` leaves the choice to quiche.
+    pub(crate) path: Option<Route>,
+    /// Datagrams, at most.
+    pub(crate) segments: usize,
+    /// Bytes of each, at most.
+    pub(crate) bytes: usize,
+    pub(crate) now: Instant,
 }
 
 impl Assembly {
@@ -38,8 +46,8 @@ impl Assembly {
         self.carried_route = None;
     }
 
-    /// Puts what is due into `buf`, up to `max_segments` datagrams. `None` when
-    /// nothing is due.
+    /// Puts what is due into `buf`: datagrams of one path, which may all leave now.
+    /// `None` when nothing is due; [`paced`] then says whether it is a matter of time.
     ///
     /// `buf` is grown once and never cleared; only `Transmit::size` bytes of it
     /// mean something.
@@ -47,19 +55,17 @@ impl Assembly {
         &mut self,
         quic: &mut quiche::Connection,
         budget: &mut Budget,
-        socket: SocketId,
-        max_segments: usize,
+        run: Run,
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let room = max_segments.max(1) * limits::SEGMENT_BUFFER;
+        let room = run.segments.max(1) * limits::SEGMENT_BUFFER;
         if buf.len() < room {
             buf.resize(room, 0);
         }
-        let (segment, route) = self.first(quic, budget, buf)?;
+        let (segment, route) = self.first(quic, budget, run, buf)?;
         let (mut size, mut count) = (segment, 1);
-        while count < max_segments && size + limits::SEGMENT_BUFFER <= buf.len() {
-            let room = &mut buf[size..size + limits::SEGMENT_BUFFER];
-            let Some((len, next)) = send(quic, budget, room) else {
+        while count < run.segments && size + limits::SEGMENT_BUFFER <= buf.len() {
+            let Some((len, next)) = send(quic, budget, run, &mut buf[size..]) else {
                 break;
             };
             if len > segment || next != route {
@@ -75,7 +81,7 @@ impl Assembly {
             }
         }
         Some(Transmit {
-            socket,
+            socket: run.socket,
             from: route.from,
             to: route.to,
             size,
@@ -87,6 +93,7 @@ impl Assembly {
         &mut self,
         quic: &mut quiche::Connection,
         budget: &mut Budget,
+        run: Run,
         buf: &mut [u8],
     ) -> Option<(usize, Route)> {
         if let Some(route) = self.carried_route.take() {
@@ -94,20 +101,42 @@ impl Assembly {
             buf[..len].copy_from_slice(&self.carried);
             return Some((len, route));
         }
-        send(quic, budget, &mut buf[..limits::SEGMENT_BUFFER])
+        send(quic, budget, run, buf)
     }
+}
+
+/// When the next datagram may leave, if not now. Only bbr2 paces in quiche 0.30, and
+/// holding datagrams back is left to us.
+///
+/// What is due within [`limits::PACING_SLACK`] is due now: no driver wakes more often.
+pub(crate) fn paced(quic: &quiche::Connection, now: Instant) -> Option<Instant> {
+    let at = quic.get_next_release_time()?.time(now)?;
+    // A farewell waits for nothing, nor does a handshake.
+    let waits = quic.is_established() && quic.local_error().is_none();
+    (waits && at.saturating_duration_since(now) > limits::PACING_SLACK).then_some(at)
 }
 
 /// What was carried over was counted when it was made.
 fn send(
     quic: &mut quiche::Connection,
     budget: &mut Budget,
+    run: Run,
     out: &mut [u8],
 ) -> Option<(usize, Route)> {
-    let room = budget.room(out.len())?;
+    if paced(quic, run.now).is_some() {
+        return None;
+    }
+    let room = budget.room(run.bytes)?;
     let out = &mut out[..room];
-    let sent = match quic.send(out) {
+    let (from, to) = run.path.map(|path| (path.from, path.to)).unzip();
+    let sent = match quic.send_on_path(out, from, to) {
         Err(quiche::Error::Done) => return None,
+        // That path is no more.
+        Err(quiche::Error::InvalidState | quiche::Error::OutOfIdentifiers)
+            if run.path.is_some() =>
+        {
+            return None;
+        }
         Err(error) => {
             // quiche could not make a packet: the connection is of no use.
             log::debug!("{}: send failed: {error}", quic.trace_id());

@@ -117,16 +117,23 @@ pub const HELD_EXCESS: u64 = 16 << 20;
 /// that come ten times.
 pub const HELD_HANDSHAKE: u64 = 512 << 10;
 
-/// UDP payload that we send at most, and that every segment of a batch has.
-/// 1350 passes over nearly every path; the peer's own limit and path MTU
-/// discovery lower it.
-pub const DATAGRAM_BYTES: usize = 1350;
-
 /// UDP payload that we take: anything a peer may send over Ethernet and loopback.
 pub const RECEIVE_BYTES: usize = 65_527;
 
-/// Room each segment needs when a transmit is put together.
+/// Room each segment needs when a transmit is put together: more than the greatest
+/// `quic.max_datagram_size`.
 pub const SEGMENT_BUFFER: usize = 1500;
+
+/// A datagram that the pacer lets go so little later is let go now. Drivers wait in
+/// milliseconds.
+pub const PACING_SLACK: Duration = Duration::from_millis(1);
+
+/// UDP payload that every path of QUIC carries (RFC 9000 section 14).
+pub const LEAST_DATAGRAM: usize = 1200;
+
+/// Probe timeouts in a row without progress, after which datagrams larger than
+/// [`LEAST_DATAGRAM`] are taken to vanish.
+pub const VAIN_TIMEOUTS: u32 = 2;
 
 /// Flights of 0-RTT that are remembered, so that none has its requests forwarded twice.
 /// 32 bytes each are 4 MiB, taken only where early data is forwarded; it is enough for a
@@ -225,6 +232,13 @@ pub const CLIENT_PATHS: u64 = 32;
 
 /// The same for a connection to a backend, which moves only if the backend does.
 pub const BACKEND_PATHS: u64 = 4;
+
+/// A PING on a path that a client has left: 1 byte of flags, an id of at most 20, 4 of
+/// packet number, 16 of tag, and a few for an acknowledgement or an id besides.
+pub const PING_BYTES: usize = 100;
+
+/// So many of them go to the address that was left, if the client moved by its own will.
+pub const PINGS_TO_THE_OLD_ADDRESS: u32 = 2;
 
 /// An authority: the longest name that DNS has (RFC 3986 section 3.2.2 asks for no
 /// more than 255 characters), a colon and a port. It goes on up to three times, in

@@ -5,12 +5,13 @@
 //! forgotten, whether the peer fell silent.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
 use crate::acks::Acks;
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Run, paced};
+use crate::config::Quic;
 use crate::downstream::{Budget, packets_to_handshake};
 use crate::h3::{self, Found, Said};
 use crate::heads::{self, Heads};
@@ -19,6 +20,8 @@ use crate::http::{Fields, HeadError, LocalReply, Priority};
 use crate::io::{Handle, SocketId, Transmit};
 use crate::limits;
 use crate::liveness::Liveness;
+use crate::moves::Route;
+use crate::paths::{Paths, Told};
 use crate::resets::{Next, Resets};
 use crate::timers::TimerId;
 use crate::tls::{self, Flight};
@@ -116,6 +119,9 @@ pub(crate) struct Session {
     pub(crate) over: bool,
     /// Where the last datagram came from.
     peer: SocketAddr,
+    paths: Paths,
+    /// When the pacer lets the next datagram go.
+    paced: Option<Instant>,
     /// How much may be sent to a client that has not proved its address.
     pub(crate) budget: Budget,
     liveness: Liveness,
@@ -150,7 +156,7 @@ impl Session {
         socket: SocketId,
         local: SocketAddr,
         timer: TimerId,
-        idle_timeout: Duration,
+        settings: &Quic,
         now: Instant,
     ) -> Self {
         let peer = quic
@@ -159,8 +165,10 @@ impl Session {
             .map_or(local, |path| path.peer_addr);
         Session {
             peer,
+            paths: Paths::new(local, peer, settings),
+            paced: None,
             budget: Budget::Validated,
-            liveness: Liveness::new(idle_timeout, now),
+            liveness: Liveness::new(settings.idle_timeout, now),
             quic: Box::new(quic),
             h3: None,
             held: Held::new(),
@@ -197,16 +205,21 @@ impl Session {
     ) {
         self.resets_due.room_is_unknown();
         self.heard = now;
+        let route = Route { from: to, to: from };
+        let had_failed = self.paths.has_failed(&self.quic, route);
         // An error closes the connection, which `is_over` tells.
         let taken = if self.budget.is_validated() {
             self.quic.recv(data, quiche::RecvInfo { from, to })
         } else {
             self.receive_unvalidated(data, from, to)
         };
+        if had_failed {
+            self.paths.revive(&mut self.quic, route);
+        }
         self.acks.received();
-        if from != self.peer {
-            // A path to be validated, or nothing; never a lone acknowledgement.
-            self.peer = from;
+        let elsewhere = std::mem::replace(&mut self.peer, from) != from;
+        if self.paths.look(&mut self.quic, elsewhere) {
+            // A path to be validated, or what was lost on one; never a lone acknowledgement.
             self.wrote();
         }
         let stats = self.quic.stats();
@@ -216,9 +229,6 @@ impl Session {
         }
         self.note_resets(stats.reset_stream_count_remote);
         self.liveness.received(stats.recv, now);
-        // Nobody needs them, and quiche keeps each until it is taken: a client
-        // that alternates between two ports would fill the memory.
-        while self.quic.path_event_next().is_some() {}
     }
 
     /// All that HTTP/3 waits for is there, and it was not begun yet.
@@ -371,11 +381,13 @@ impl Session {
     }
 
     /// Where the peer is, as far as its packets told.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.quic
-            .path_stats()
-            .find(|path| path.active)
-            .map(|path| path.peer_addr)
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.paths.peer()
+    }
+
+    /// What became of its paths since this was last asked.
+    pub(crate) fn paths_told(&mut self) -> Told {
+        self.paths.told()
     }
 
     pub(crate) fn close(&mut self, code: u64, reason: &[u8]) {
@@ -709,7 +721,7 @@ impl Session {
     /// True if there is something to send again.
     pub(crate) fn tell_resets(&mut self, now: Instant) -> bool {
         // Asked after every flush: what is nearly always so comes first.
-        if self.resets_due.is_empty() || self.is_over() {
+        if self.resets_due.is_empty() || self.is_over() || self.paced.is_some() {
             return false;
         }
         match self.resets_due.next(now) {
@@ -857,7 +869,11 @@ impl Session {
             let before = self.probes();
             self.resets_due.room_is_unknown();
             self.quic.on_timeout();
+            self.paths.timed_out(&mut self.quic);
             self.liveness.probed(self.probes().saturating_sub(before));
+        }
+        if self.paced.take_if(|at| *at <= now).is_some() {
+            self.resets_due.room_is_unknown();
         }
         if self.liveness.wants_ping(&self.quic, now) && self.is_needed() {
             // RFC 9000 section 10.1.2: a PING defers the idle timeout of both ends.
@@ -872,6 +888,7 @@ impl Session {
         let needed = self.is_needed() && !self.is_over();
         let keepalive = self.liveness.deadline(needed, &self.quic, now);
         let ours = crate::io::earliest(keepalive, self.resets_due.deadline());
+        let ours = crate::io::earliest(ours, self.paced);
         crate::io::earliest(self.quic.timeout_instant(), ours)
     }
 
@@ -890,17 +907,59 @@ impl Session {
         assembly: &mut Assembly,
         max_segments: usize,
         buf: &mut Vec<u8>,
+        now: Instant,
     ) -> Option<Transmit> {
         let closing = self.quic.local_error().is_some();
         if closing && self.farewells > limits::FAREWELLS {
             return None;
         }
-        let most = if closing { 1 } else { max_segments };
-        let transmit = assembly.transmit(&mut self.quic, &mut self.budget, self.socket, most, buf);
+        if let Some((bytes, route)) = self.paths.revival() {
+            buf.resize(buf.len().max(bytes.len()), 0);
+            buf[..bytes.len()].copy_from_slice(&bytes);
+            return Some(self.one(bytes.len(), route));
+        }
+        let run = Run {
+            socket: self.socket,
+            path: None,
+            segments: if closing { 1 } else { max_segments },
+            bytes: self.paths.datagram_bytes(),
+            now,
+        };
+        let mut transmit = assembly.transmit(&mut self.quic, &mut self.budget, run, buf);
+        if transmit.is_none()
+            && let Some(path) = self.paths.in_use_beside_others()
+        {
+            let run = Run {
+                path: Some(path),
+                ..run
+            };
+            transmit = assembly
+                .transmit(&mut self.quic, &mut self.budget, run, buf)
+                .or_else(|| self.ping_what_was_left(buf));
+        }
+        self.paced = match transmit {
+            Some(_) => None,
+            None => paced(&self.quic, now),
+        };
         self.farewells += u32::from(closing && transmit.is_some());
         if transmit.is_some() {
             self.resets_due.sent();
         }
         transmit
+    }
+
+    fn ping_what_was_left(&mut self, buf: &mut [u8]) -> Option<Transmit> {
+        let (size, route) = self.paths.ping(&mut self.quic, buf)?;
+        Some(self.one(size, route))
+    }
+
+    fn one(&self, size: usize, route: Route) -> Transmit {
+        Transmit {
+            socket: self.socket,
+            from: route.from,
+            to: route.to,
+            size,
+            segment_size: None,
+        }
     }
 }

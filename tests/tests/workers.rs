@@ -40,7 +40,6 @@ fn a_client_whose_port_changes_keeps_its_connection_whichever_worker_the_kernel_
 }
 
 #[test]
-#[ignore = "not true yet: now and then a transfer stands still after a move, under load"]
 fn a_client_that_moves_in_the_middle_of_a_transfer_gets_it_whole() {
     let stack = Stack::new().workers(2).start();
     let relay = Relay::to(stack.address());

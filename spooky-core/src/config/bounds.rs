@@ -42,6 +42,10 @@ pub(super) const STREAM_WINDOW: RangeInclusive<u64> = KIB..=GIB;
 /// largest windows.
 pub(super) const CONNECTION_WINDOW: RangeInclusive<u64> = KIB * 2..=GIB * 32 * 1024;
 
+/// UDP payload of a datagram. The lower end is QUIC's (RFC 9000 section 14), the upper
+/// what IPv4 over Ethernet carries: 1500 less 28 bytes of headers.
+pub(super) const DATAGRAM: RangeInclusive<u16> = 1200..=1472;
+
 /// Bytes of a backend's id.
 pub(super) const ID_BYTES: usize = 64;
 /// A backend's share.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::model::{
-    BackendTls, ClientAuth, ClientAuthMode, Connections, EarlyData, Forwarding, LbType, Limits,
-    LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
+    BackendTls, ClientAuth, ClientAuthMode, CongestionControl, Connections, EarlyData, Forwarding,
+    LbType, Limits, LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -45,6 +45,10 @@ impl Default for Quic {
             // So that streams may grow to 2 MiB: half of that each round trip, which is
             // 160 Mbit/s over one of 50 ms.
             connection_window: 400 << 20,
+            congestion_control: CongestionControl::Cubic,
+            active_migration: true,
+            path_mtu_discovery: true,
+            max_datagram_size: 1350,
         }
     }
 }

@@ -202,6 +202,28 @@ pub struct Quic {
     /// Unread bytes a connection may hold.
     #[serde(serialize_with = "super::units::serialize_size")]
     pub connection_window: u64,
+    /// How the rate of sending is found.
+    pub congestion_control: CongestionControl,
+    /// Clients may go on from another IP address. A new port alone is always let pass:
+    /// NATs change it, and no client knows.
+    pub active_migration: bool,
+    /// Datagrams begin at 1200 bytes, and grow as probes of more arrive.
+    pub path_mtu_discovery: bool,
+    /// UDP payload that is sent at most, 1200 to 1472 bytes. Without path MTU discovery
+    /// it is what is sent.
+    pub max_datagram_size: u16,
+}
+
+/// How the rate of sending is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438): loss says when it is too much.
+    Cubic,
+    /// BBRv2: the path's rate and round trip are measured, and sending is paced.
+    Bbr2,
+    /// NewReno (RFC 9002 section 7).
+    Reno,
 }
 
 impl Quic {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::bounds;
 use super::model::{
-    AccessFormat, ClientAuthMode, EarlyData, Instance, LbType, LogTarget, Retry, Workers,
-    XForwarded,
+    AccessFormat, ClientAuthMode, CongestionControl, EarlyData, Instance, LbType, LogTarget, Retry,
+    Workers, XForwarded,
 };
 use super::network::Network;
 use super::node::{Node, Value};
@@ -328,6 +328,15 @@ pub(super) fn x_forwarded(node: &Node) -> Parsed<XForwarded> {
         ("replace", XForwarded::Replace),
         ("append", XForwarded::Append),
         ("off", XForwarded::Off),
+    ];
+    choice(node, &words, &[])
+}
+
+pub(super) fn congestion_control(node: &Node) -> Parsed<CongestionControl> {
+    let words = [
+        ("cubic", CongestionControl::Cubic),
+        ("bbr2", CongestionControl::Bbr2),
+        ("reno", CongestionControl::Reno),
     ];
     choice(node, &words, &[])
 }

@@ -88,13 +88,12 @@ pub(super) static QUIC: Section = Section {
         "max_streams",
         "stream_window",
         "connection_window",
-    ],
-    promised: &[
         "congestion_control",
         "active_migration",
         "path_mtu_discovery",
         "max_datagram_size",
     ],
+    promised: &[],
 };
 
 pub(super) static BACKEND_TLS: Section = Section {

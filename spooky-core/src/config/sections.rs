@@ -127,6 +127,30 @@ fn quic(decoder: &mut Decoder<'_>, root: &View<'_>) -> Quic {
             default.connection_window,
             |node| scalar::size(node, &bounds::CONNECTION_WINDOW),
         ),
+        congestion_control: decoder.value(
+            &view,
+            "congestion_control",
+            default.congestion_control,
+            scalar::congestion_control,
+        ),
+        active_migration: decoder.value(
+            &view,
+            "active_migration",
+            default.active_migration,
+            scalar::flag,
+        ),
+        path_mtu_discovery: decoder.value(
+            &view,
+            "path_mtu_discovery",
+            default.path_mtu_discovery,
+            scalar::flag,
+        ),
+        max_datagram_size: decoder.value(
+            &view,
+            "max_datagram_size",
+            default.max_datagram_size,
+            |node| scalar::number(node, &bounds::DATAGRAM),
+        ),
     };
     if decoder.clean_since(before) {
         check_windows(decoder, &view, &quic);

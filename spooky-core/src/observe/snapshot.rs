@@ -105,6 +105,13 @@ counters! {
     handshakes_resumed,
     /// Client connections closed because of `limits.resets_per_connection`.
     connections_reset_floods,
+    /// Times a client's connection went on at another address, which was validated.
+    client_moves,
+    /// Datagrams from another address than their connection's that were dropped because
+    /// of `quic.active_migration`.
+    client_moves_refused,
+    /// Connections back to the smallest datagrams because the larger ones stopped arriving.
+    black_holes,
     /// Connections of either side closed because of what the peer's frames cost to keep,
     /// or because its packets broke a rule that is not looked after elsewhere.
     connections_broken_rules,

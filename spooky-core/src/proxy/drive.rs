@@ -35,7 +35,7 @@ impl Proxy {
             let mut assembly = std::mem::take(&mut self.assembly);
             let transmit = self
                 .session_mut(connection)
-                .and_then(|s| s.transmit(&mut assembly, max_segments, buf));
+                .and_then(|s| s.transmit(&mut assembly, max_segments, buf, now));
             self.assembly = assembly;
             if let Some(transmit) = transmit {
                 // There may be more; the others have their turn first, unless what

@@ -203,7 +203,7 @@ impl Proxy {
             quic.as_mut().param_mut().set_ip(peer.ip()).ok()?;
         }
         let timer = self.timers.create(Owner::Tend, now);
-        let mut session = Session::new(quic, socket, local, timer, upstream.quic.idle_timeout, now);
+        let mut session = Session::new(quic, socket, local, timer, &upstream.quic, now);
         session.hold = true;
         let deadline = now + upstream.timeouts.connect;
         let phase = Phase::Handshake {

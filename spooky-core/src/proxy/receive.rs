@@ -38,10 +38,12 @@ impl Proxy {
                 // RFC 9000 section 9: a client may move, a server's address stays.
                 // A peer that knows our other sockets must not draw a connection
                 // over to one that is not its own.
-                if self.socket_of(connection) == Some(socket) {
-                    self.deliver(connection, part, from, to, now);
-                } else {
+                if self.socket_of(connection) != Some(socket) {
                     self.counters.datagrams_dropped += 1;
+                } else if self.may_not_move(connection, from) {
+                    self.counters.client_moves_refused += 1;
+                } else {
+                    self.deliver(connection, part, from, to, now);
                 }
                 continue;
             }
@@ -74,6 +76,23 @@ impl Proxy {
         }
     }
 
+    /// `quic.active_migration` is off, and the client was elsewhere so far.
+    ///
+    /// quiche only tells clients so, and follows one that moves all the same. RFC 9000
+    /// section 9: "the endpoint MUST either drop the incoming packets on that path without
+    /// generating a Stateless Reset or proceed with path validation". Another port alone
+    /// is a NAT's doing, of which clients know nothing.
+    fn may_not_move(&self, connection: ConnectionRef, from: SocketAddr) -> bool {
+        let ConnectionRef::Downstream(handle) = connection else {
+            return false;
+        };
+        !self.setup.config().quic.active_migration
+            && self
+                .downstreams
+                .get(handle)
+                .is_some_and(|conn| conn.client.ip() != from.ip())
+    }
+
     pub(super) fn deliver(
         &mut self,
         connection: ConnectionRef,
@@ -90,8 +109,11 @@ impl Proxy {
                 conn.session.receive(data, from, to, now);
                 if from != conn.client {
                     // It moved, or this is a straggler from where it was.
-                    conn.client = conn.session.peer().unwrap_or(conn.client);
+                    conn.client = conn.session.peer();
                 }
+                let told = conn.session.paths_told();
+                self.counters.client_moves += told.moves;
+                self.counters.black_holes += told.black_holes;
                 let mut moved = false;
                 while let Some(retired) = conn.session.next_retired_id() {
                     self.routes.retire(&retired);
@@ -146,7 +168,7 @@ impl Proxy {
             SocketId::LISTENER,
             to,
             timer,
-            self.setup.config().quic.idle_timeout,
+            &self.setup.config().quic,
             now,
         );
         if original.is_none() {

@@ -28,6 +28,9 @@ impl Proxy {
     pub(super) fn connection_timeout(&mut self, connection: ConnectionRef, now: Instant) {
         if let Some(session) = self.session_mut(connection) {
             session.handle_timeout(now);
+            let told = session.paths_told();
+            self.counters.client_moves += told.moves;
+            self.counters.black_holes += told.black_holes;
         }
         match connection {
             ConnectionRef::Downstream(handle) => {

@@ -25,8 +25,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use boring::ssl::{SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslVerifyMode};
+use quiche::CongestionControlAlgorithm;
 
-use crate::config::{Config, EarlyData, Quic};
+use crate::config::{Config, CongestionControl, EarlyData, Quic};
 use crate::limits;
 
 /// What building a TLS context can fail with: BoringSSL's own error, or quiche's.
@@ -80,6 +81,8 @@ fn toward_clients(builder: SslContextBuilder, config: &Config) -> Result<quiche:
     // Not toward backends: a slow client could then hold as much of each response.
     config.set_max_stream_window(quic.grown_stream_window());
     config.set_active_connection_id_limit(limits::CLIENT_PATHS);
+    // quiche only asks clients for it; `Proxy` sees to it.
+    config.set_disable_active_migration(!quic.active_migration);
     if tls.early_data {
         config.enable_early_data();
     }
@@ -129,8 +132,13 @@ fn apply(config: &mut quiche::Config, quic: &Quic) -> Result<(), quiche::Error> 
     config.set_max_stream_window(quic.stream_window);
     config.set_initial_congestion_window_packets(limits::INITIAL_WINDOW_PACKETS);
     config.set_max_recv_udp_payload_size(limits::RECEIVE_BYTES);
-    config.set_max_send_udp_payload_size(limits::DATAGRAM_BYTES);
-    config.discover_pmtu(true);
+    config.set_max_send_udp_payload_size(quic.max_datagram_size.into());
+    config.discover_pmtu(quic.path_mtu_discovery);
+    config.set_cc_algorithm(match quic.congestion_control {
+        CongestionControl::Cubic => CongestionControlAlgorithm::CUBIC,
+        CongestionControl::Bbr2 => CongestionControlAlgorithm::Bbr2Gcongestion,
+        CongestionControl::Reno => CongestionControlAlgorithm::Reno,
+    });
     // Greasing costs 3.7 kB a connection (measured).
     config.grease(false);
     Ok(())

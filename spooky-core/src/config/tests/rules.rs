@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Connections, EarlyData, Forwarding, Instance, Limits, Quic, Retry, SecretSource, Timeouts,
-    XForwarded,
+    CongestionControl, Connections, EarlyData, Forwarding, Instance, Limits, Quic, Retry,
+    SecretSource, Timeouts, XForwarded,
 };
 use super::{accepted, faults, refused};
 
@@ -25,6 +25,10 @@ fn what_is_left_out_has_the_documented_default() {
             max_streams: 100,
             stream_window: 256 << 10,
             connection_window: 400 << 20,
+            congestion_control: CongestionControl::Cubic,
+            active_migration: true,
+            path_mtu_discovery: true,
+            max_datagram_size: 1350,
         }
     );
     let upstream = &config.upstream;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{LbType, Retry, Workers};
+use super::super::{CongestionControl, LbType, Retry, Workers};
 use super::{accepted, faults, parsed, refused};
 
 #[test]
@@ -404,4 +404,32 @@ fn ipv6_addresses_that_yaml_takes_apart_are_to_be_quoted() {
              what begins with a bracket has to stand in quotes",
         ]
     );
+}
+
+#[test]
+fn paths_and_congestion_are_set_in_words_and_bytes() {
+    let text = "quic:\n  congestion_control: bbr2\n  active_migration: off\n  \
+                path_mtu_discovery: off\n  max_datagram_size: 1472\n";
+    let quic = accepted(text).quic;
+    assert_eq!(quic.congestion_control, CongestionControl::Bbr2);
+    assert!(!quic.active_migration && !quic.path_mtu_discovery);
+    assert_eq!(quic.max_datagram_size, 1472);
+    let reno = accepted("quic: { congestion_control: reno }\n").quic;
+    assert_eq!(reno.congestion_control, CongestionControl::Reno);
+    assert_eq!(
+        refused("quic: { congestion_control: bbr }\n"),
+        [
+            "5:29: quic.congestion_control: expected one of cubic, bbr2, reno, found 'bbr'; \
+             did you mean 'bbr2'?"
+        ]
+    );
+    for outside in ["1199", "1473"] {
+        assert_eq!(
+            refused(&format!("quic: {{ max_datagram_size: {outside} }}\n")),
+            [format!(
+                "5:28: quic.max_datagram_size: expected a whole number from 1200 to 1472, \
+                 found '{outside}'"
+            )]
+        );
+    }
 }
