@@ -52,6 +52,9 @@ fn check_same(one: &Config, other: &Config) {
     // Named one by one, so that a new part is not forgotten here.
     let Config {
         workers,
+        secret,
+        previous_secrets,
+        instance,
         listen,
         tls,
         quic,
@@ -64,6 +67,9 @@ fn check_same(one: &Config, other: &Config) {
         positions: _,
     } = one;
     assert_eq!(*workers, other.workers);
+    assert_eq!(*secret, other.secret);
+    assert_eq!(*previous_secrets, other.previous_secrets);
+    assert_eq!(*instance, other.instance);
     assert_eq!(*listen, other.listen);
     assert_eq!(*tls, other.tls);
     assert_eq!(*quic, other.quic);
@@ -80,6 +86,7 @@ fn check_same(one: &Config, other: &Config) {
         connections,
         timeouts,
         quic,
+        early_data,
     } = upstream;
     let other = &other.upstream;
     assert_eq!(*name, other.name);
@@ -89,6 +96,7 @@ fn check_same(one: &Config, other: &Config) {
     assert_eq!(*connections, other.connections);
     assert_eq!(*timeouts, other.timeouts);
     assert_eq!(*quic, other.quic);
+    assert_eq!(*early_data, other.early_data);
 }
 
 fn build(config: Config, text: &str, parts: Vec<&[u8]>) {
@@ -104,6 +112,8 @@ fn build(config: Config, text: &str, parts: Vec<&[u8]>) {
             .map(|name| (name, parts.last().copied().unwrap_or_default().to_vec()))
             .collect(),
         system_roots: parts.get(3).map(|root| root.to_vec()).into_iter().collect(),
+        // In the fixtures' time; what is said of others' is a warning, and goes to the log.
+        wall: Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_600)),
     };
     let named = config.clone();
     match Setup::build(config, &material) {
