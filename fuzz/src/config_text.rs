@@ -155,6 +155,10 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut seeds: Vec<_> = shipped.map(|(name, text)| (name, text.into())).into();
     let files = |more: &str, files: &[u8]| [&with(more)[..], files].concat();
     let unverified = "backend_tls: { verify: off }\n";
+    let known = |tls: &str, files: &[u8]| {
+        let listen = "listen: { address: 0.0.0.0, port: 443 }\n";
+        [format!("{listen}tls: {tls}\n{one}{unverified}").as_bytes(), files].concat()
+    };
     let with_root = "backend_tls: { ca: ca.pem, server_name: a_b.test }\n";
     seeds.extend([
         ("built", files(unverified, b"\0C\0K")),
@@ -162,6 +166,11 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("wrong-files", files(with_root, b"\0K\0C\0K")),
         ("garbled-files", files(with_root, b"\0-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n\0\0")),
         ("bad-system-root", files("", b"\0C\0K\0\0\x30\x03\x02\x01\x01")),
+        ("der-files", files(unverified, b"\0\x30\x82\x01\x01\x30\x03\x02\x01\x01\0\x30\x0b\x30\x03\x06\x01\x2a\x04\x01\xff")),
+        ("bundle", known("{ pkcs12: a.p12, password: { env: PASSWORD } }", b"\0\x30\x03\x02\x01\x03\0open sesame")),
+        ("password-file", known("{ pkcs12: a.p12, password: { file: pass } }", b"\0\x30\x03\x02\x01\x03\0\n")),
+        ("certificates", known("{ cert: a, key: b, certificates: [{ cert: c, key: d }, { pkcs12: e }] }", b"\0C\0K\0C\0K\0\x30\x80")),
+        ("client-auth", known("{ cert: a, key: b, client_auth: { mode: require, ca: c } }", b"\0C\0K\0C")),
         ("empty", Vec::new()),
         ("unknown-keys", with("wokers: 3\nquic: { retries: 1, max: 2 }\nadmin: {}\n")),
         ("wrong-kinds", with("workers: [1]\nquic: 5\nlimits: { header_bytes: { } }\n")),
