@@ -7,6 +7,7 @@ use super::{Owner, Proxy};
 use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId};
 use crate::listener::{Cid, ConnectionRef, destination_id, is_long, must_be_discarded};
+use crate::observe::Peer;
 use crate::session::Session;
 
 impl Proxy {
@@ -163,7 +164,8 @@ impl Proxy {
             }
             None => quiche::accept(&scid, None, to, from, config),
         };
-        let quic = quic.ok()?;
+        let mut quic = quic.ok()?;
+        self.attach_tap(&mut quic, Peer::Client, now);
         let timer = self.timers.create(Owner::Drain, now);
         let mut session = Session::new(
             quic,
