@@ -156,6 +156,8 @@ impl Io for Wires {
                     record.duration
                 );
             }
+            // Come only if the configuration asks for them; the daemon writes them to files.
+            Event::KeyLog(_) | Event::Qlog(_) => {}
             Event::Drained => self.drained = true,
         }
     }

@@ -12,7 +12,8 @@
 use crate::h3::varint;
 use crate::listener::CID_LEN;
 
-/// A frame that leaves something behind (RFC 9000 section 19).
+/// A frame that leaves something behind, or that nobody else looks at (RFC 9000
+/// section 19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// STREAM: bytes of a stream from an offset on.
@@ -21,6 +22,8 @@ pub(crate) enum Frame {
     Crypto { len: u64 },
     /// RESET_STREAM.
     Reset { stream: u64 },
+    /// STREAM_DATA_BLOCKED, which leaves nothing, but may come for a wrong stream.
+    Blocked { stream: u64 },
 }
 
 /// The packets of a datagram, opened.
@@ -135,8 +138,13 @@ fn one<'a>(bytes: &'a [u8], see: &mut impl FnMut(Frame)) -> Option<&'a [u8]> {
         0x08..=0x0f => stream(kind, rest, see),
         // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID.
         0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => skip(rest, 1),
-        // STOP_SENDING, MAX_STREAM_DATA, STREAM_DATA_BLOCKED.
-        0x05 | 0x11 | 0x15 => skip(rest, 2),
+        // STOP_SENDING, MAX_STREAM_DATA.
+        0x05 | 0x11 => skip(rest, 2),
+        0x15 => {
+            let (stream, rest) = varint::split(rest)?;
+            see(Frame::Blocked { stream });
+            skip(rest, 1)
+        }
         // NEW_CONNECTION_ID: its id has one byte of length, a reset token follows.
         0x18 => {
             let (&len, rest) = skip(rest, 2)?.split_first()?;
@@ -205,7 +213,7 @@ mod tests {
 
     #[test]
     fn frames_are_found_behind_any_other() {
-        let others: [&[u8]; 21] = [
+        let others: [&[u8]; 20] = [
             &[0],
             &[0; 900],
             &[1],
@@ -219,7 +227,6 @@ mod tests {
             &[0x12, 1],
             &[0x13, 1],
             &[0x14, 1],
-            &[0x15, 4, 1],
             &[0x16, 1],
             &[0x17, 1],
             &[0x19, 1],
@@ -247,6 +254,7 @@ mod tests {
         };
         assert_eq!(seen(&[0x09, 4, b'a']), [start]);
         assert_eq!(seen(&[6, 0, 2, 1, 1, 6, 2, 0]).len(), 2);
+        assert_eq!(seen(&[0x15, 7, 9]), [Frame::Blocked { stream: 7 }]);
         let both = [Frame::Reset { stream: 4 }, STREAM];
         assert_eq!(seen(&[4, 4, 0, 11, 0x0c, 4, 9, b'a', b'b']), both);
     }

@@ -44,6 +44,7 @@ pub(crate) trait Transport {
     /// Nothing is held of this stream, and nothing will be.
     fn is_over(&self, stream: u64) -> bool;
     fn is_established(&self) -> bool;
+    fn is_server(&self) -> bool;
 }
 
 impl Transport for quiche::Connection {
@@ -53,6 +54,10 @@ impl Transport for quiche::Connection {
 
     fn is_established(&self) -> bool {
         quiche::Connection::is_established(self)
+    }
+
+    fn is_server(&self) -> bool {
+        quiche::Connection::is_server(self)
     }
 }
 
@@ -87,6 +92,8 @@ pub(crate) enum Breach {
     Unread,
     /// Too much is held of its handshake.
     Handshake,
+    /// It says that it is held back on a stream on which it may not send at all.
+    WrongStream,
     /// A packet with reserved bits.
     ReservedBits,
 }
@@ -107,6 +114,13 @@ impl Breach {
             Breach::Handshake => {
                 let text = "handshake frames cost too much to keep";
                 Fault::new(CRYPTO_BUFFER_EXCEEDED, text)
+            }
+            // Section 19.13: "An endpoint that receives a STREAM_DATA_BLOCKED frame for a
+            // send-only stream MUST terminate the connection with error
+            // STREAM_STATE_ERROR."
+            Breach::WrongStream => {
+                let text = "STREAM_DATA_BLOCKED on a stream of our own";
+                Fault::new(STREAM_STATE_ERROR, text)
             }
             // Section 17.2: "An endpoint MUST treat receipt of a packet that has a
             // non-zero value for these bits after removing both packet and header
@@ -158,13 +172,19 @@ impl Held {
         if all().take(taken + 1).count() == taken && !all().all(|p| p.has_clear_bits()) {
             return Err(Breach::ReservedBits);
         }
+        // Section 2.1: unidirectional streams, and who opened them.
+        let (own, mut wrong) = (if quic.is_server() { 3 } else { 2 }, false);
         for packet in all().take(taken) {
             packet.frames(|frame| match frame {
                 Frame::Stream { stream, start, len } => self.stream(quic, stream, start, len),
                 Frame::Crypto { len } => self.crypto += limits::FRAME_COST + len,
                 // quiche drops what it has, and what may still come.
                 Frame::Reset { stream } => self.forget(stream),
+                Frame::Blocked { stream } => wrong |= stream & 3 == own,
             });
+        }
+        if wrong {
+            return Err(Breach::WrongStream);
         }
         self.check(quic)
     }
@@ -286,6 +306,7 @@ impl Held {
 }
 
 /// RFC 9000 section 20.1.
+const STREAM_STATE_ERROR: u64 = 0x05;
 const PROTOCOL_VIOLATION: u64 = 0x0a;
 const CRYPTO_BUFFER_EXCEEDED: u64 = 0x0d;
 
@@ -317,6 +338,10 @@ mod tests {
 
         fn is_established(&self) -> bool {
             !self.early
+        }
+
+        fn is_server(&self) -> bool {
+            true
         }
     }
 

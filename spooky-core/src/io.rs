@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use crate::limits;
-use crate::observe::Record;
+use crate::observe::{KeyLines, QlogPiece, Record};
 
 /// One of the worker's UDP sockets, numbered by the driver.
 ///
@@ -80,6 +80,11 @@ pub struct Transmit {
 pub enum Event {
     /// A request ended, exactly once.
     Exchange(Box<Record>),
+    /// Secrets of a connection, for `log.tls_keys`: whoever has them and the datagrams
+    /// reads everything.
+    KeyLog(KeyLines),
+    /// A piece of a connection's trace, for `log.qlog`.
+    Qlog(Box<QlogPiece>),
     /// Draining is done: no connection is left. Comes once after `drain`.
     Drained,
 }

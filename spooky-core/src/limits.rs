@@ -155,6 +155,26 @@ pub const INFORMATIONAL: u32 = 16;
 /// Events waiting for the driver. Beyond it they are counted and dropped.
 pub const EVENTS: usize = 16_384;
 
+/// Bytes of secrets and traces (`log.tls_keys`, `log.qlog`) waiting for the driver, which
+/// takes them every turn. Beyond it they are counted and dropped.
+pub const TAPPED_BYTES: usize = 4 << 20;
+
+/// Bytes of one event among them, and so of one record of a trace. Most are below a
+/// kilobyte; a datagram full of the smallest frames makes one of a megabyte.
+pub const TAPPED_PIECE: usize = 64 << 10;
+
+/// What such an event costs beyond its bytes.
+pub const TAPPED_OVERHEAD: usize = 128;
+
+/// Bytes of one connection's trace, after which it ends: some 20 000 packets.
+pub const QLOG_TRACE_BYTES: u64 = 16 << 20;
+
+/// Bytes that the traces in `log.qlog.dir` occupy together; the oldest give way.
+pub const QLOG_FOLDER_BYTES: u64 = 1 << 30;
+
+/// Files that they are: connections can be short and many.
+pub const QLOG_FILES: usize = 10_000;
+
 /// Replies without a connection (Retry, version negotiation, refusals, resets) waiting
 /// to be sent: as many as datagrams are read before a worker sends, or nearly. At 150
 /// bytes each.

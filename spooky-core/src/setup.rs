@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{ClientAuth, Config, Diagnostic, SecretSource};
+use crate::config::{ClientAuth, Config, Diagnostic, Sample, SecretSource};
+use crate::limits;
 use crate::material::Material;
 use crate::secrets::Secrets;
 use crate::tls::{self, Clients, Identities, Tickets, TlsError, Trust};
@@ -37,6 +38,7 @@ impl Setup {
         let trust = trust(&config, material)
             .map_err(|d| diagnostics.push(d))
             .ok();
+        warnings.extend(tapped(&config));
         let secrets = secrets(&config, material)
             .map_err(|found| diagnostics.extend(found))
             .ok();
@@ -98,10 +100,19 @@ impl Setup {
 
     pub(crate) fn server_config(&self, tickets: &Arc<Tickets>) -> Result<quiche::Config, TlsError> {
         tls::server_config(&self.identities, &self.clients, &self.config, tickets)
+            .map(|quic| self.log_keys(quic))
     }
 
     pub(crate) fn client_config(&self) -> Result<quiche::Config, TlsError> {
-        tls::client_config(&self.trust, &self.config.upstream.quic)
+        tls::client_config(&self.trust, &self.config.upstream.quic).map(|quic| self.log_keys(quic))
+    }
+
+    /// Has connections tell their secrets, if the configuration wants them.
+    fn log_keys(&self, mut quic: quiche::Config) -> quiche::Config {
+        if self.config.log.tls_keys.is_some() {
+            quic.log_keys();
+        }
+        quic
     }
 }
 
@@ -124,6 +135,33 @@ fn clients(
         config.diagnostic(path, message)
     }));
     Ok(clients)
+}
+
+/// What whoever has secrets or traces written must know.
+fn tapped(config: &Config) -> Vec<Diagnostic> {
+    let mut warnings = Vec::new();
+    if let Some(path) = &config.log.tls_keys {
+        let text = format!(
+            "secrets of every connection are written: whoever has {} and a capture of the \
+             network reads all that clients and backends say. Turn this off when you are \
+             done, and delete the file",
+            path.display()
+        );
+        warnings.push(config.diagnostic("log.tls_keys", text));
+    }
+    if let Some(qlog) = &config.log.qlog {
+        let share = match qlog.sample.per_million() {
+            Sample::ALL => "all".to_owned(),
+            count => format!("{count} of a million"),
+        };
+        let text = format!(
+            "traces of {share} connections are written into {}, {} MiB at most",
+            qlog.dir.display(),
+            limits::QLOG_FOLDER_BYTES >> 20,
+        );
+        warnings.push(config.diagnostic("log.qlog", text));
+    }
+    warnings
 }
 
 fn trust(config: &Config, material: &Material) -> Result<Trust, Diagnostic> {
@@ -212,6 +250,29 @@ backends:
         assert_eq!(built(UNVERIFIED, &files[..2], &[]), [""; 0]);
         let roots = [b"a bundle's odd one".to_vec(), ca.to_der().unwrap()];
         assert_eq!(built("", &files[..2], &roots), [""; 0]);
+    }
+
+    #[test]
+    fn secrets_and_traces_that_are_written_are_told_at_their_keys() {
+        let warnings = |log: &str| {
+            let text = format!("{LEAST}{UNVERIFIED}log: {{ {log} }}\n");
+            let config = Config::parse("spooky.yaml", &text).unwrap();
+            let told = tapped(&config);
+            told.iter().map(Diagnostic::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(warnings(""), [""; 0]);
+        let keys = warnings("tls_keys: /k");
+        assert_eq!(keys.len(), 1);
+        let start = "spooky.yaml:6:18: log.tls_keys: secrets of every connection are written: \
+                     whoever has /k and";
+        assert!(keys[0].starts_with(start), "{}", keys[0]);
+        let traces = "traces of 1000 of a million connections are written into q, 1024 MiB at most";
+        assert_eq!(
+            warnings("qlog: { dir: q }"),
+            [format!("spooky.yaml:6:8: log.qlog: {traces}")]
+        );
+        let all = warnings("qlog: { dir: q, sample: 1 }");
+        assert!(all[0].contains("traces of all connections"), "{}", all[0]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use spooky_core::config::{Config, Diagnostic};
 
 use crate::client::GetArgs;
 use crate::demo::{DemoArgs, Front};
-use crate::{Server, client, daemon, demo};
+use crate::{Server, client, daemon, demo, traces};
 
 /// Bad usage or configuration.
 const BAD: u8 = 2;
@@ -137,6 +137,10 @@ fn load(path: &Path) -> Result<Setup, Vec<Diagnostic>> {
 }
 
 fn approve(check: &Check, config: &Config) -> ExitCode {
+    let objections = traces::objections(config);
+    if !objections.is_empty() {
+        return refuse(&objections);
+    }
     let mut stdout = io::stdout().lock();
     let printed = if check.effective {
         stdout.write_all(config.to_yaml().as_bytes())

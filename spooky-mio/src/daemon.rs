@@ -13,11 +13,12 @@ use spooky_os::{Control, Report};
 use crate::access_log::AccessLog;
 use crate::server::Server;
 use crate::signals::{Caught, Wish};
+use crate::traces::Traces;
 use crate::trim::Trim;
 
 /// How often the daemon looks whether access log lines were lost, or a crowd has left.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a sink may take the last lines of the access log.
+/// How long a sink may take the last lines of a log.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Runs until it has drained (0), was stopped by a second signal while requests
@@ -56,7 +57,8 @@ fn serve(setup: Setup) -> Result<(), String> {
         }
         None => None,
     };
-    let mut server = start(setup, access_log.clone())?;
+    let traces = Traces::open(&setup.config().log)?.map(Arc::new);
+    let mut server = start(setup, access_log.clone(), traces.clone())?;
     let cut_short = Arc::new(AtomicBool::new(false));
     obey(
         caught,
@@ -70,6 +72,9 @@ fn serve(setup: Setup) -> Result<(), String> {
         trim.look(control.clients());
         if let Some(access_log) = &access_log {
             access_log.complain();
+        }
+        if let Some(traces) = &traces {
+            traces.complain();
         }
         if let Some(ended) = ended {
             break ended;
@@ -86,6 +91,10 @@ fn serve(setup: Setup) -> Result<(), String> {
         access_log.close(LAST_LINES);
         access_log.complain();
     }
+    if let Some(traces) = &traces {
+        traces.close(LAST_LINES);
+        traces.complain();
+    }
     if cut_short.load(Ordering::Relaxed) {
         return Err("stopped by a second signal before everything was finished".to_owned());
     }
@@ -93,11 +102,25 @@ fn serve(setup: Setup) -> Result<(), String> {
     Ok(())
 }
 
-fn start(setup: Setup, access_log: Option<Arc<AccessLog>>) -> Result<Server, String> {
+fn start(
+    setup: Setup,
+    access_log: Option<Arc<AccessLog>>,
+    traces: Option<Arc<Traces>>,
+) -> Result<Server, String> {
     let observe = move |event| match event {
         Event::Exchange(record) => {
             if let Some(access_log) = &access_log {
                 access_log.record(record);
+            }
+        }
+        Event::KeyLog(lines) => {
+            if let Some(traces) = &traces {
+                traces.keys(lines);
+            }
+        }
+        Event::Qlog(piece) => {
+            if let Some(traces) = &traces {
+                traces.qlog(piece);
             }
         }
         Event::Drained => {}

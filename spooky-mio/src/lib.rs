@@ -6,6 +6,7 @@
 //! * [`Server`] starts the workers and drains them. It is all that a test or an
 //!   embedding program needs.
 //! * [`access_log`] writes one line a request, and never holds a worker up.
+//! * [`traces`] writes secrets and traces of connections, where they are asked for.
 //! * [`client`] and [`demo`] are `spooky get` and `spooky demo`, and the client and
 //!   backend that the tests and the bench stand on.
 //! * [`cli`] is the command line; [`daemon`] runs a configuration with signals
@@ -25,6 +26,7 @@ mod event_loop;
 pub mod fuzzing;
 mod server;
 mod signals;
+pub mod traces;
 mod trim;
 
 pub use server::{Server, WorkerFailed};

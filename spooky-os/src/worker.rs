@@ -358,7 +358,7 @@ impl Io for Outlet<'_> {
     fn event(&mut self, event: Event) {
         match &event {
             Event::Drained => self.drained = true,
-            Event::Exchange(_) => {}
+            Event::Exchange(_) | Event::KeyLog(_) | Event::Qlog(_) => {}
         }
         (self.observe)(event);
     }

@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let mut statuses = counted.lock().unwrap_or_else(PoisonError::into_inner);
             *statuses.entry(record.status).or_default() += 1;
         }
-        Event::Drained => {}
+        // Come only if the configuration asks for them; the daemon writes them to files.
+        Event::KeyLog(_) | Event::Qlog(_) | Event::Drained => {}
     })?;
     let handle = server.handle();
     println!(

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use quiche::h3::{self, Header, NameValue};
 use spooky_core::Proxy;
 use spooky_core::io::{Datagram, Event, SocketId, Transmit};
-use spooky_core::observe::Record;
+use spooky_core::observe::{QlogPiece, Record};
 use spooky_core::pump::{Io, Pump, Sent};
 
 use again::Plan;
@@ -71,6 +71,10 @@ pub struct Rig {
     pub connections: Vec<(usize, Peer)>,
     /// Requests that ended.
     pub records: Vec<Record>,
+    /// Lines of `log.tls_keys`.
+    pub keys: Vec<u8>,
+    /// What came for `log.qlog`.
+    pub pieces: Vec<QlogPiece>,
     pub drained: bool,
     /// Backends hear nothing.
     pub deaf: bool,
@@ -126,6 +130,8 @@ impl Rig {
             client,
             connections: Vec::new(),
             records: Vec::new(),
+            keys: Vec::new(),
+            pieces: Vec::new(),
             drained: false,
             deaf: false,
             deaf_client: false,
@@ -223,6 +229,8 @@ impl Rig {
         for event in wires.events {
             match event {
                 Event::Exchange(record) => self.records.push(*record),
+                Event::KeyLog(lines) => self.keys.extend_from_slice(lines.as_bytes()),
+                Event::Qlog(piece) => self.pieces.push(*piece),
                 Event::Drained => self.drained = true,
             }
         }

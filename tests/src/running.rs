@@ -194,6 +194,7 @@ impl Seen {
                 let mut records = self.records.lock().expect("no worker panicked");
                 records.push(Arc::from(record));
             }
+            Event::KeyLog(_) | Event::Qlog(_) => panic!("nobody asked for secrets or traces"),
             Event::Drained => {
                 self.drained.fetch_add(1, Ordering::AcqRel);
             }

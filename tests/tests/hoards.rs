@@ -206,6 +206,30 @@ fn reserved_bits_are_a_breach_of_the_protocol() {
 }
 
 #[test]
+fn nobody_is_held_back_where_only_we_send() {
+    for (stream, code) in [(3, Some((false, 0x05))), (0, None), (2, None)] {
+        let mut rig = rig("");
+        let datagram = rig.client.by_hand().seal(&[0x15, stream, 9, 1]);
+        rig.from_address(vec![datagram]);
+        rig.settle();
+        assert_eq!(rig.client.by_hand().closed(), code, "{stream}");
+    }
+}
+
+#[test]
+fn packets_that_quic_calls_invalid_are_dropped_unseen() {
+    let mut rig = rig("");
+    let close = packet::payloads([vec![0x1d, 0x41, 0, 0]]);
+    let mut datagram = rig.client.by_hand().seal(&close[0]);
+    datagram[0] &= !0x40;
+    let before = rig.proxy.snapshot().counters.datagrams_dropped;
+    rig.from_address(vec![datagram]);
+    rig.settle();
+    let snapshot = rig.proxy.snapshot();
+    assert_eq!(snapshot.counters.datagrams_dropped, before + 1);
+}
+
+#[test]
 fn what_was_not_sent_by_the_peer_is_no_breach() {
     let mut rig = rig("");
     let by_hand: &mut ByHand = rig.client.by_hand();

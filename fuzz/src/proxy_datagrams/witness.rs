@@ -204,6 +204,7 @@ impl Io for Witness {
     fn event(&mut self, event: Event) {
         match event {
             Event::Exchange(record) => self.check_record(&record),
+            Event::KeyLog(_) | Event::Qlog(_) => panic!("nobody asked for secrets or traces"),
             Event::Drained => {
                 assert!(self.draining, "drained without a drain");
                 assert!(!std::mem::replace(&mut self.drained, true), "drained twice");

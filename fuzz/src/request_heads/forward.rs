@@ -46,6 +46,8 @@ impl Way {
                 forwarded: rest & 2 == 2,
                 via: (rest & 4 == 4).then(|| "edge".to_owned()),
                 proxy_status: rest & 8 == 0,
+                // Nobody shows one here.
+                client_cert: false,
             },
             client: client.parse().expect("an address"),
             trusted,

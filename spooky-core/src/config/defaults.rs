@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::model::{
     BackendTls, ClientAuth, ClientAuthMode, CongestionControl, Connections, EarlyData, Forwarding,
-    LbType, Limits, LoadBalancing, Log, Quic, Retry, Timeouts, XForwarded,
+    LbType, Limits, LoadBalancing, Log, Quic, Retry, Sample, Timeouts, XForwarded,
 };
 
 /// The name of the upstream whose keys stand at the top level.
@@ -21,6 +21,11 @@ pub(super) const EARLY_DATA: bool = true;
 pub(super) const EARLY_REQUESTS: EarlyData = EarlyData::Hold;
 /// WebSocket passes to backends that offer it.
 pub(super) const WEBSOCKET: bool = true;
+/// One connection of a thousand is traced.
+pub(super) const QLOG_SAMPLE: Sample = match Sample::from_per_million(1000) {
+    Some(sample) => sample,
+    None => unreachable!(),
+};
 /// How long a drain waits.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -134,6 +139,8 @@ impl Default for Log {
         Log {
             level: log::LevelFilter::Info,
             access: None,
+            qlog: None,
+            tls_keys: None,
         }
     }
 }

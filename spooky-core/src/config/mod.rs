@@ -125,6 +125,11 @@ impl Config {
         {
             *path = as_written(path, base);
         }
+        let log = &mut printed.log;
+        let folder = log.qlog.as_mut().map(|qlog| &mut qlog.dir);
+        for path in log.tls_keys.iter_mut().chain(folder) {
+            *path = as_written(path, base);
+        }
         for source in printed.secret_sources_mut() {
             if let SecretSource::File(path) = source {
                 *path = as_written(path, base);

@@ -443,6 +443,60 @@ pub struct Log {
     /// One line a request; absent: off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<AccessLog>,
+    /// Traces of connections; absent: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qlog: Option<Qlog>,
+    /// File for the TLS secrets of all connections, in NSS key log format; absent: off.
+    #[serde(
+        serialize_with = "super::units::serialize_optional_path",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tls_keys: Option<PathBuf>,
+}
+
+/// Traces of connections, in qlog's format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Qlog {
+    /// Folder for one file a connection.
+    #[serde(serialize_with = "super::units::serialize_path")]
+    pub dir: PathBuf,
+    /// How many of the connections are traced.
+    pub sample: Sample,
+}
+
+/// A share of connections, in steps of a millionth; never none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample(u32);
+
+impl Sample {
+    /// In how many steps all of them are counted.
+    pub const ALL: u32 = 1_000_000;
+
+    /// So many of a million; `None` if that is none, or more than all.
+    pub const fn from_per_million(count: u32) -> Option<Self> {
+        if count >= 1 && count <= Self::ALL {
+            Some(Sample(count))
+        } else {
+            None
+        }
+    }
+
+    /// Connections of a million.
+    pub fn per_million(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Sample {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", f64::from(self.0) / f64::from(Self::ALL))
+    }
+}
+
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / f64::from(Self::ALL))
+    }
 }
 
 /// The access log.

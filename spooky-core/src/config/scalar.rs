@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::bounds;
 use super::model::{
     AccessFormat, ClientAuthMode, CongestionControl, EarlyData, Instance, LbType, LogTarget, Retry,
-    Workers, XForwarded,
+    Sample, Workers, XForwarded,
 };
 use super::network::Network;
 use super::node::{Node, Value};
@@ -244,7 +244,15 @@ fn hostname(text: &str) -> Result<(), &'static str> {
 
 /// A file, found from the folder `base`.
 pub(super) fn path(node: &Node, base: &Path) -> Parsed<PathBuf> {
-    let what = "the path of a file";
+    place(node, base, "the path of a file")
+}
+
+/// A folder, likewise.
+pub(super) fn folder(node: &Node, base: &Path) -> Parsed<PathBuf> {
+    place(node, base, "the path of a folder")
+}
+
+fn place(node: &Node, base: &Path, what: &str) -> Parsed<PathBuf> {
     let text = text(node, what)?;
     if text.is_empty() {
         return Err(expected(what, node));
@@ -258,6 +266,20 @@ pub(super) fn path(node: &Node, base: &Path) -> Parsed<PathBuf> {
         return Err(expected(what, node) + "; '~' is not replaced by a home folder here");
     }
     Ok(base.join(text))
+}
+
+/// A share of connections.
+pub(super) fn sample(node: &Node) -> Parsed<Sample> {
+    let what = "a share from 0.000001 to 1, such as 0.001 for one connection of a thousand";
+    let share = text(node, what)?.parse::<f64>().ok();
+    let count = share.map(|share| share * f64::from(Sample::ALL)).filter(
+        // Not a number is in no range.
+        |count| (1.0..=f64::from(Sample::ALL)).contains(count),
+    );
+    count
+        // In the range of `u32` by the line before.
+        .and_then(|count| Sample::from_per_million(count.round() as u32))
+        .ok_or_else(|| expected(what, node))
 }
 
 pub(super) fn log_target(node: &Node, base: &Path) -> Parsed<LogTarget> {

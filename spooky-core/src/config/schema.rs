@@ -166,8 +166,8 @@ pub(super) static LIMITS: Section = Section {
 
 pub(super) static LOG: Section = Section {
     name: "log",
-    accepted: &["level", "access"],
-    promised: &["format", "qlog", "tls_keys"],
+    accepted: &["level", "access", "qlog", "tls_keys"],
+    promised: &["format"],
 };
 
 pub(super) static ACCESS: Section = Section {
@@ -176,8 +176,14 @@ pub(super) static ACCESS: Section = Section {
     promised: &[],
 };
 
+pub(super) static QLOG: Section = Section {
+    name: "log.qlog",
+    accepted: &["dir", "sample"],
+    promised: &[],
+};
+
 /// Every section there is.
-pub(super) static SECTIONS: [&Section; 15] = [
+pub(super) static SECTIONS: [&Section; 16] = [
     &ROOT,
     &LISTEN,
     &TLS,
@@ -193,6 +199,7 @@ pub(super) static SECTIONS: [&Section; 15] = [
     &LIMITS,
     &LOG,
     &ACCESS,
+    &QLOG,
 ];
 
 /// Values of `load_balancing.lb_type` that are promised.

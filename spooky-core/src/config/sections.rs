@@ -6,7 +6,7 @@ use super::bounds;
 use super::decode::{Decoder, View};
 use super::model::{
     AccessFormat, AccessLog, Backend, BackendTls, Config, Connections, EarlyData, Forwarding,
-    Instance, Limits, Listen, LoadBalancing, Log, Quic, Timeouts, Tls, Upstream, Workers,
+    Instance, Limits, Listen, LoadBalancing, Log, Qlog, Quic, Timeouts, Tls, Upstream, Workers,
 };
 use super::node::Node;
 use super::scalar;
@@ -380,10 +380,22 @@ fn limits(decoder: &mut Decoder<'_>, root: &View<'_>) -> Limits {
 fn log(decoder: &mut Decoder<'_>, root: &View<'_>) -> Log {
     let view = decoder.section(root, "log", &schema::LOG);
     let level = decoder.value(&view, "level", Log::default().level, scalar::level);
+    let base = decoder.base;
     Log {
         level,
         access: access(decoder, &view),
+        qlog: qlog(decoder, &view),
+        tls_keys: decoder.optional(&view, "tls_keys", |node| scalar::path(node, base)),
     }
+}
+
+fn qlog(decoder: &mut Decoder<'_>, log: &View<'_>) -> Option<Qlog> {
+    let view = decoder.optional_section(log, "qlog", &schema::QLOG)?;
+    let base = decoder.base;
+    let dir = decoder.required(&view, "dir", |node| scalar::folder(node, base));
+    let default = super::defaults::QLOG_SAMPLE;
+    let sample = decoder.value(&view, "sample", default, scalar::sample);
+    Some(Qlog { dir: dir?, sample })
 }
 
 fn access(decoder: &mut Decoder<'_>, log: &View<'_>) -> Option<AccessLog> {

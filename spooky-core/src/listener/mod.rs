@@ -1,5 +1,6 @@
 //! Stage 1: which connection does a datagram belong to, or does it start one?
 
+mod discard;
 mod ids;
 mod refusal;
 mod retired;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 
 use rustc_hash::FxHashMap;
 
+pub(crate) use discard::must_be_discarded;
 pub(crate) use ids::{Cid, Ids, LEN as CID_LEN, Origin};
 pub(crate) use stateless::ResetTokens;
 pub(crate) use tokens::{BadToken, Tokens};

@@ -2,6 +2,9 @@
 
 mod record;
 mod snapshot;
+mod tap;
 
 pub use record::{Early, Outcome, Reason, Record};
 pub use snapshot::{BackendSnapshot, Counters, Snapshot};
+pub(crate) use tap::Tap;
+pub use tap::{KeyLines, Peer, QlogPiece, Trace};

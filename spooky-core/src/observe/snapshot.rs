@@ -137,7 +137,10 @@ counters! {
     requests_cancelled,
     /// Requests tried at another backend or connection.
     requests_retried,
-    /// Events that found the ring full.
+    /// Connections of either side that are traced (`log.qlog`).
+    connections_traced,
+    /// Events that found the ring full, and lines of `log.tls_keys` and records of
+    /// `log.qlog` that found too much waiting.
     events_dropped,
 }
 

@@ -48,7 +48,7 @@ use crate::http::Forwarder;
 use crate::io::{Datagram, Event, Handle, Misrouted, SocketId, Sockets, Table, Transmit};
 use crate::listener::stateless::Stateless;
 use crate::listener::{ConnectionRef, Ids, ResetTokens, Routes, Tokens};
-use crate::observe::{BackendSnapshot, Counters, Snapshot};
+use crate::observe::{BackendSnapshot, Counters, Peer, Snapshot, Tap};
 use crate::session::Session;
 use crate::setup::Setup;
 use crate::shared::Shared;
@@ -116,6 +116,8 @@ pub struct Proxy {
     assembly: Assembly,
     stateless: VecDeque<Stateless>,
     events: VecDeque<Event>,
+    /// What is written for whoever debugs.
+    tap: Tap,
     /// Bodies pass through here, one turn at a time.
     scratch: Box<[u8]>,
     /// Heads are put together here, one at a time.
@@ -213,6 +215,7 @@ impl Proxy {
             assembly: Assembly::default(),
             stateless: VecDeque::new(),
             events: VecDeque::new(),
+            tap: Tap::new(&setup.config().log),
             scratch: vec![0; limits::DATA_OVERHEAD + limits::TURN_BYTES].into_boxed_slice(),
             forwarder: Forwarder::new(&setup.config().forwarding),
             counters: Counters::default(),
@@ -288,7 +291,7 @@ impl Proxy {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.tap.poll())
     }
 
     /// When `handle_timeout` is to be called, at the latest.
@@ -317,7 +320,10 @@ impl Proxy {
             backend_connections: self.backends.len() as u64,
             exchanges: self.exchanges.len() as u64,
             backends: backends.map(row).collect(),
-            counters: self.counters,
+            counters: Counters {
+                events_dropped: self.counters.events_dropped + self.tap.dropped(),
+                ..self.counters
+            },
         }
     }
 
@@ -347,6 +353,14 @@ impl Proxy {
         };
         if !std::mem::replace(&mut session.wants_send, true) {
             self.to_send.push_back(connection);
+        }
+    }
+
+    /// Has a connection that was made just now write down what the configuration asks for.
+    fn attach_tap(&mut self, quic: &mut quiche::Connection, peer: Peer, now: Instant) {
+        let wall = self.wall(now);
+        if self.tap.attach(quic, peer, wall, &mut self.rng) {
+            self.counters.connections_traced += 1;
         }
     }
 

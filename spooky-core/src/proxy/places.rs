@@ -9,7 +9,7 @@ use crate::exchange::State;
 use crate::io::{Handle, SocketId};
 use crate::limits;
 use crate::listener::ConnectionRef;
-use crate::observe::Reason;
+use crate::observe::{Peer, Reason};
 use crate::session::Session;
 use crate::upstream::{Queue, TEND, share};
 
@@ -197,6 +197,7 @@ impl Proxy {
         let scid = quiche::ConnectionId::from_ref(&id);
         let name = upstream.backend_tls.server_name.as_deref();
         let mut quic = quiche::connect(name, &scid, local, peer, &mut self.client.quic).ok()?;
+        self.attach_tap(&mut quic, Peer::Backend, now);
         if name.is_none() {
             // No SNI for an address (RFC 6066 section 3); the certificate is
             // checked against it all the same.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::{Owner, Proxy};
 use crate::downstream::{Budget, Cancels, Connection, EarlyPriorities, Permit, Phase};
 use crate::io::{Datagram, Handle, Misrouted, SocketId};
-use crate::listener::{Cid, ConnectionRef, destination_id, is_long};
+use crate::listener::{Cid, ConnectionRef, destination_id, is_long, must_be_discarded};
+use crate::observe::Peer;
 use crate::session::Session;
 
 impl Proxy {
@@ -30,7 +31,9 @@ impl Proxy {
             let range = start..start + part.len();
             start = range.end;
             self.counters.datagrams_received += 1;
-            let Some(id) = destination_id(part) else {
+            let from_client = socket == SocketId::LISTENER;
+            let legal = !must_be_discarded(part, from_client);
+            let Some(id) = destination_id(part).filter(|_| legal) else {
                 self.counters.datagrams_dropped += 1;
                 continue;
             };
@@ -161,7 +164,8 @@ impl Proxy {
             }
             None => quiche::accept(&scid, None, to, from, config),
         };
-        let quic = quic.ok()?;
+        let mut quic = quic.ok()?;
+        self.attach_tap(&mut quic, Peer::Client, now);
         let timer = self.timers.create(Owner::Drain, now);
         let mut session = Session::new(
             quic,

@@ -482,6 +482,7 @@ impl Worker {
                     self.records += 1;
                     cx.ledger().recorded(&record);
                 }
+                Event::KeyLog(_) | Event::Qlog(_) => panic!("nobody asked for secrets or traces"),
                 Event::Drained => {
                     assert!(!self.drained, "Drained comes once");
                     self.drained = true;

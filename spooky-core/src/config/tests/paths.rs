@@ -54,6 +54,33 @@ fn the_access_log_goes_to_a_stream_or_a_file() {
 }
 
 #[test]
+fn secrets_and_traces_go_to_places_found_from_the_configuration() {
+    let text = format!("{LEAST}log: {{ tls_keys: keys.log, qlog: {{ dir: traces }} }}\n");
+    let config = Config::parse("conf/spooky.yaml", &text).expect("legal");
+    assert_eq!(
+        config.log.tls_keys.as_deref(),
+        Some(Path::new("conf/keys.log"))
+    );
+    let qlog = config.log.qlog.as_ref().expect("given");
+    assert_eq!(qlog.dir, Path::new("conf/traces"));
+    let again = Config::parse("conf/spooky.yaml", &config.to_yaml()).expect("legal");
+    assert_eq!(again.log, config.log);
+    // The driver makes them; there is nothing to read before.
+    assert_eq!(
+        config.files(),
+        ["conf/a.pem", "conf/a.key"].map(PathBuf::from)
+    );
+    assert_eq!(
+        refused("log: { qlog: { sample: 1 } }\n"),
+        ["5:8: log.qlog.dir: the required key 'dir' is missing"]
+    );
+    assert_eq!(
+        refused("log: { qlog: { dir: '' } }\n"),
+        ["5:21: log.qlog.dir: expected the path of a folder, found ''"]
+    );
+}
+
+#[test]
 fn paths_that_cannot_be_are_refused() {
     let what = "5:20: backend_tls.ca: expected the path of a file, found";
     for (wrong, rest) in [

@@ -158,6 +158,7 @@ fn the_documentation_names_every_key() {
                 format!("| `{key}` |"),
                 format!("### `{key}`"),
                 format!("| `access.{key}` |"),
+                format!("| `qlog.{key}` |"),
             ];
             assert!(named.iter().any(|name| today.contains(name)), "{key}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{CongestionControl, LbType, Retry, Workers};
+use super::super::{Config, CongestionControl, LbType, Retry, Workers};
 use super::{accepted, faults, parsed, refused};
 
 #[test]
@@ -404,6 +404,36 @@ fn ipv6_addresses_that_yaml_takes_apart_are_to_be_quoted() {
              what begins with a bracket has to stand in quotes",
         ]
     );
+}
+
+#[test]
+fn a_share_of_connections_is_a_decimal_number_above_none() {
+    for (text, per_million) in [
+        ("1", 1_000_000),
+        ("1.0", 1_000_000),
+        ("0.001", 1000),
+        ("'0.25'", 250_000),
+        ("0.000001", 1),
+        ("1e-6", 1),
+        ("0.3333333", 333_333),
+    ] {
+        let config = accepted(&format!("log: {{ qlog: {{ dir: q, sample: {text} }} }}\n"));
+        let sample = config.log.qlog.as_ref().expect("given").sample;
+        assert_eq!(sample.per_million(), per_million, "{text}");
+        let again = Config::parse("spooky.yaml", &config.to_yaml()).expect("legal");
+        assert_eq!(again.log, config.log, "{text}");
+    }
+    let default = accepted("log: { qlog: { dir: q } }\n");
+    assert_eq!(default.log.qlog.expect("given").sample.per_million(), 1000);
+    for wrong in ["0", "1.1", "-0.5", "0.0000004", "1%", "nan", "inf", "often"] {
+        let found = refused(&format!("log: {{ qlog: {{ dir: q, sample: {wrong} }} }}\n"));
+        let what =
+            "expected a share from 0.000001 to 1, such as 0.001 for one connection of a thousand";
+        assert_eq!(
+            found,
+            [format!("5:32: log.qlog.sample: {what}, found '{wrong}'")]
+        );
+    }
 }
 
 #[test]

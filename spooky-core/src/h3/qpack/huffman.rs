@@ -254,7 +254,9 @@ pub(crate) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     for &byte in bytes {
         let length = usize::from(LENGTHS[usize::from(byte)]);
         let range = CODE.start[length] as usize..;
-        let index = CODE.symbols[range].iter().position(|&s| s == byte.into());
+        let index = CODE.symbols[range]
+            .iter()
+            .position(|&s| s == u16::from(byte));
         let code = CODE.first[length] as usize + index.unwrap_or_default();
         held = held << length | code as u64;
         count += length;
