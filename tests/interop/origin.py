@@ -135,6 +135,43 @@ async def echo(request: Request):
     request.finish(request.trailers)
 
 
+PAGE = """<!doctype html>
+<title>waiting</title>
+<script>const loaded = [];</script>
+<script src="/script/1"></script><script src="/script/2"></script>
+<script src="/script/3"></script><script src="/script/4"></script>
+<p id="said">nothing</p>
+<script>
+async function all() {
+  const bodies = await Promise.all(
+    [1, 2, 3, 4].map(async n => (await (await fetch(`/bytes/${n}0000`)).arrayBuffer()).byteLength));
+  const echoed = await (await fetch("/echo", { method: "POST", body: "tell-tale" })).text();
+  const protocols = performance.getEntriesByType("resource").map(entry => entry.nextHopProtocol);
+  const page = performance.getEntriesByType("navigation")[0].nextHopProtocol;
+  document.getElementById("said").textContent =
+    JSON.stringify({ loaded, bodies, echoed, page, protocols: [...new Set(protocols)] });
+}
+all().catch(error => { document.getElementById("said").textContent = String(error); });
+</script>
+"""
+
+
+async def page(request: Request):
+    """A page for a browser, which asks for more and says what it got."""
+    await answer(request, "text/html", PAGE.encode())
+
+
+async def script(request: Request, number: str):
+    """One of its scripts."""
+    await answer(request, "text/javascript", f"loaded.push({int(number)});".encode())
+
+
+async def answer(request: Request, kind: str, body: bytes):
+    request.start(200, ("content-type", kind), ("content-length", str(len(body))))
+    await request.write(body)
+    request.finish()
+
+
 async def sink(request: Request, *_):
     """What arrived: length, checksum, headers, trailers."""
     sha256, size = hashlib.sha256(), 0
@@ -306,6 +343,8 @@ ROUTES = {
     "raw": raw,
     "chat": chat,
     "tell": tell,
+    "page": page,
+    "script": script,
 }
 
 

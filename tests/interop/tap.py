@@ -10,6 +10,8 @@ class Tap(asyncio.DatagramProtocol):
     def __init__(self, target: int):
         self.target = ("127.0.0.1", target)
         self.datagrams: list[bytes] = []
+        # The same, each with whether it went to the target.
+        self.flow: list[tuple[bool, bytes]] = []
         self.port = 0
         self._transport = None
         self._outward: dict[tuple, asyncio.DatagramTransport] = {}
@@ -22,6 +24,7 @@ class Tap(asyncio.DatagramProtocol):
     def datagram_received(self, data, addr):
         """From the near end: each of its addresses gets an outward socket."""
         self.datagrams.append(data)
+        self.flow.append((True, data))
         if outward := self._outward.get(addr):
             outward.sendto(data)
         elif addr in self._waiting:
@@ -52,6 +55,7 @@ class _Return(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr):
         self.tap.datagrams.append(data)
+        self.tap.flow.append((False, data))
         self.tap._transport.sendto(data, self.addr)
 
 
