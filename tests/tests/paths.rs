@@ -110,7 +110,7 @@ fn paths_probed_and_abandoned_as_fast_as_a_client_can_hold_no_memory() {
 #[test]
 fn ids_given_up_as_fast_as_a_client_can_hold_no_memory() {
     let mut rig = Rig::new(Options::default());
-    let mut retire = |rig: &mut Rig, sequences: std::ops::Range<u64>| {
+    let retire = |rig: &mut Rig, sequences: std::ops::Range<u64>| {
         for sequence in sequences {
             rig.client.quic.retire_dcid(sequence).expect("it has it");
             rig.settle();
