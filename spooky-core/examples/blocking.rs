@@ -18,7 +18,6 @@
     reason = "a driver does what the core must not"
 )]
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -225,7 +224,7 @@ fn proxy(setup: Setup, sockets: &[UdpSocket]) -> io::Result<Proxy> {
     ))
 }
 
-/// Reads the configuration and every file it names.
+/// Reads the configuration, and every file and environment variable it names.
 fn load(path: &Path) -> Result<Setup, Box<dyn Error>> {
     let config =
         Config::parse(&path.to_string_lossy(), &fs::read_to_string(path)?).map_err(told)?;
@@ -233,15 +232,21 @@ fn load(path: &Path) -> Result<Setup, Box<dyn Error>> {
         let bytes = fs::read(&path).map_err(|error| error.to_string());
         (path, bytes)
     };
-    let files: BTreeMap<_, _> = config.files().into_iter().map(read).collect();
-    Ok(Setup::build(
-        config,
-        &Material {
-            files,
-            ..Material::default()
-        },
-    )
-    .map_err(told)?)
+    let variable = |name: String| {
+        let value = std::env::var_os(&name)?.into_encoded_bytes();
+        Some((name, value))
+    };
+    let material = Material {
+        files: config.files().into_iter().map(read).collect(),
+        env: config.env_vars().into_iter().filter_map(variable).collect(),
+        wall: Some(SystemTime::now()),
+        ..Material::default()
+    };
+    let setup = Setup::build(config, &material).map_err(told)?;
+    for warning in setup.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(setup)
 }
 
 /// Every diagnostic on a line of its own.

@@ -131,8 +131,9 @@ fn one<'a>(bytes: &'a [u8], see: &mut impl FnMut(Frame)) -> Option<&'a [u8]> {
         0x06 => {
             let (_, rest) = varint::split(rest)?;
             let (len, rest) = varint::split(rest)?;
+            let rest = rest.get(usize::try_from(len).ok()?..)?;
             see(Frame::Crypto { len });
-            rest.get(usize::try_from(len).ok()?..)
+            Some(rest)
         }
         0x07 => skip_block(rest),
         0x08..=0x0f => stream(kind, rest, see),
@@ -174,8 +175,9 @@ fn stream<'a>(kind: u64, rest: &'a [u8], see: &mut impl FnMut(Frame)) -> Option<
     } else {
         varint::split(rest)?
     };
+    let rest = rest.get(usize::try_from(len).ok()?..)?;
     see(Frame::Stream { stream, start, len });
-    rest.get(usize::try_from(len).ok()?..)
+    Some(rest)
 }
 
 /// Section 19.3.
@@ -255,6 +257,8 @@ mod tests {
         assert_eq!(seen(&[0x09, 4, b'a']), [start]);
         assert_eq!(seen(&[6, 0, 2, 1, 1, 6, 2, 0]).len(), 2);
         assert_eq!(seen(&[0x15, 7, 9]), [Frame::Blocked { stream: 7 }]);
+        assert_eq!(seen(&[0x0e, 4, 9, 3, b'a', b'b']), [], "cut");
+        assert_eq!(seen(&[6, 0, 3, b'a', b'b']), [], "cut");
         let both = [Frame::Reset { stream: 4 }, STREAM];
         assert_eq!(seen(&[4, 4, 0, 11, 0x0c, 4, 9, b'a', b'b']), both);
     }

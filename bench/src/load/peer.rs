@@ -27,6 +27,8 @@ pub(super) struct Peer {
     began: Instant,
     /// Its handshake was counted.
     shook: bool,
+    /// … and that was told.
+    told: bool,
 }
 
 /// A request on its way.
@@ -72,6 +74,7 @@ impl Peer {
             open: FxHashMap::default(),
             began: now,
             shook: false,
+            told: false,
         }
     }
 
@@ -107,6 +110,11 @@ impl Peer {
     /// It was there for its handshake, which is over.
     pub(super) fn is_done(&self, only_handshakes: bool) -> bool {
         only_handshakes && self.shook
+    }
+
+    /// Its handshake was counted: true once.
+    pub(super) fn has_shaken(&mut self) -> bool {
+        self.shook && !std::mem::replace(&mut self.told, true)
     }
 
     fn exchange(&mut self, bench: &mut Bench<'_>) -> io::Result<()> {

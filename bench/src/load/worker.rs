@@ -15,10 +15,16 @@ use spooky_mio::client::{Request, Target, client_config, open};
 use super::peer::{Bench, Peer, RECONNECT, wire_to};
 use super::{Plan, Tally, Window};
 
+/// Connections that are to be held are made so many at once: handshakes that wait for
+/// thousands of others would take longer than they may.
+const AT_ONCE: usize = 64;
+
 pub(super) struct Worker {
     poll: Poll,
     /// `None` where a connection failed and the next is yet to be made.
     peers: Vec<Option<Peer>>,
+    /// The first that was not begun yet.
+    next: usize,
     /// Deadlines; those that no longer hold are noticed when they come up.
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     target: Target,
@@ -40,6 +46,7 @@ impl Worker {
         let worker = Self {
             poll: Poll::new().map_err(|error| error.to_string())?,
             peers: (0..plan.connections).map(|_| None).collect(),
+            next: 0,
             timers: BinaryHeap::new(),
             target: plan.target.clone(),
             address,
@@ -58,8 +65,10 @@ impl Worker {
 
     /// Asks until the window is over.
     pub(super) fn run(mut self) -> Result<Tally, String> {
-        for index in 0..self.peers.len() {
-            self.connect(index)?;
+        let holds = self.streams == 0 && !self.only_handshakes;
+        let first = if holds { AT_ONCE } else { self.peers.len() };
+        for _ in 0..first {
+            self.connect_next()?;
         }
         let mut events = Events::with_capacity(1024);
         loop {
@@ -84,6 +93,15 @@ impl Worker {
         }
         self.peers.iter_mut().flatten().for_each(Peer::close);
         Ok(self.tally)
+    }
+
+    fn connect_next(&mut self) -> Result<(), String> {
+        let index = self.next;
+        if index == self.peers.len() {
+            return Ok(());
+        }
+        self.next += 1;
+        self.connect(index)
     }
 
     fn connect(&mut self, index: usize) -> Result<(), String> {
@@ -126,12 +144,16 @@ impl Worker {
             self.timers.push(Reverse((again, index)));
             return Ok(());
         }
+        let shook = peer.has_shaken();
         let deadline = peer.deadline();
         // A deadline that moved back is found when the old one comes up.
         let in_time = matches!((peer.armed, deadline), (Some(armed), Some(at)) if armed <= at);
         if let (Some(at), false) = (deadline, in_time) {
             peer.armed = Some(at);
             self.timers.push(Reverse((at, index)));
+        }
+        if shook {
+            self.connect_next()?;
         }
         Ok(())
     }

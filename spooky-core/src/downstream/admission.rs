@@ -385,4 +385,19 @@ mod tests {
         let later = now + Duration::from_millis(500);
         assert_eq!(ask(&admission, "192.0.2.1", 2, later).0.len(), 1);
     }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a test starts somewhere")]
+    fn a_line_a_second_for_each_reason_says_how_many_there_were() {
+        let (admission, now) = (admission(|_| {}), Instant::now());
+        let tell = |refusal, at| admission.tell(refusal, at);
+        assert_eq!(tell(Refusal::PerIp, now), Some(1));
+        for _ in 0..500 {
+            assert_eq!(tell(Refusal::PerIp, now), None);
+        }
+        assert_eq!(tell(Refusal::Rate, now), Some(1), "another reason");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(tell(Refusal::PerIp, later), Some(501));
+        assert_eq!(tell(Refusal::PerIp, later), None);
+    }
 }

@@ -262,8 +262,13 @@ impl Proxy {
             return;
         };
         let (downstream, stream) = (exchange.downstream, exchange.stream);
+        // What a tunnel's backend has sent is whole: it is not taken back because the
+        // client's half goes nowhere.
+        let whole = exchange.response.finished;
         if let Some(conn) = self.downstreams.get_mut(downstream) {
-            if planted::is(Bug::EndsClean) && stream_code == code::INTERNAL_ERROR {
+            if whole {
+                conn.session.stop(stream, stream_code);
+            } else if planted::is(Bug::EndsClean) && stream_code == code::INTERNAL_ERROR {
                 // An error is a stream that is over.
                 let _ = conn.session.send_end(stream);
             } else {

@@ -3,7 +3,7 @@
 //! RFC 9000 section 8.1. Counted on the wire, whole datagrams, by reading what stands in
 //! the clear: this knows nothing of the balancer's own budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// What went to and fro between the listener and each address.
@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 pub(crate) struct Amplification {
     listener: SocketAddr,
     addresses: BTreeMap<SocketAddr, Account>,
+    /// Where Initial packets of the balancer's ids went.
+    begun: BTreeMap<Vec<u8>, BTreeSet<SocketAddr>>,
 }
 
 #[derive(Debug, Default)]
@@ -18,16 +20,17 @@ struct Account {
     received: usize,
     sent: usize,
     proved: bool,
-    /// The first datagram was of an established connection: the address was moved to.
-    moved: bool,
+    /// What it had been sent when the first datagram of an established connection came:
+    /// the address was moved to.
+    moved: Option<usize>,
 }
 
 impl Amplification {
     pub(crate) fn of(listener: SocketAddr) -> Self {
-        let addresses = BTreeMap::new();
         Amplification {
             listener,
-            addresses,
+            addresses: BTreeMap::new(),
+            begun: BTreeMap::new(),
         }
     }
 
@@ -38,23 +41,39 @@ impl Amplification {
         }
         let account = self.addresses.entry(from).or_default();
         let Some(first) = bytes.first() else { return };
-        if account.received == 0 {
-            account.moved = first & 0x80 == 0;
-        }
+        let short = first & 0x80 == 0;
         account.received += bytes.len();
         // The answer to a PATH_CHALLENGE is encrypted. A client that was sent one there
         // answers it before anything else.
-        let answers = account.moved && account.sent > 0;
+        let answers = short && account.moved.is_some_and(|sent| account.sent > sent);
+        if short {
+            account.moved.get_or_insert(account.sent);
+        }
         // Retry's token comes back only from where it was sent to.
         let returns = account.sent > 0 && has_token(bytes);
-        account.proved |= answers || returns || has_handshake(bytes);
+        account.proved |= answers || returns;
+        let Some(id) = handshake_to(bytes) else {
+            return;
+        };
+        account.proved = true;
+        // Whoever has the keys was reached where they were sent to, and may have moved
+        // since.
+        for address in self.begun.get(id).into_iter().flatten() {
+            if let Some(account) = self.addresses.get_mut(address) {
+                account.proved = true;
+            }
+        }
     }
 
     /// A datagram leaves an address of the balancer.
-    pub(crate) fn sent(&mut self, from: SocketAddr, to: SocketAddr, len: usize) {
+    pub(crate) fn sent(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if from != self.listener {
             return;
         }
+        if let Some(id) = initial_from(bytes) {
+            self.begun.entry(id.to_vec()).or_default().insert(to);
+        }
+        let len = bytes.len();
         let account = self.addresses.entry(to).or_default();
         account.sent += len;
         assert!(
@@ -66,18 +85,26 @@ impl Amplification {
     }
 }
 
-/// A Handshake packet is among those of a datagram.
-fn has_handshake(mut bytes: &[u8]) -> bool {
-    while bytes.first().is_some_and(|first| first & 0x80 != 0) {
+/// The id that a Handshake packet among those of a datagram is sent to.
+fn handshake_to(mut bytes: &[u8]) -> Option<&[u8]> {
+    while bytes.first()? & 0x80 != 0 {
         if bytes[0] & 0x30 == 0x20 {
-            return true;
+            return bytes.get(6..)?.get(..usize::from(bytes[5]));
         }
-        let Some(len) = packet_len(bytes).filter(|len| *len <= bytes.len()) else {
-            return false;
-        };
-        bytes = &bytes[len..];
+        bytes = bytes.get(packet_len(bytes)?..)?;
     }
-    false
+    None
+}
+
+/// The id that a datagram which begins with an Initial packet comes from.
+fn initial_from(bytes: &[u8]) -> Option<&[u8]> {
+    // RFC 9000 section 17.2: the top bits, then the type.
+    if bytes.first()? & 0xb0 != 0x80 {
+        return None;
+    }
+    let rest = bytes.get(6 + usize::from(*bytes.get(5)?)..)?;
+    let (&len, rest) = rest.split_first()?;
+    rest.get(..usize::from(len))
 }
 
 fn has_token(bytes: &[u8]) -> bool {
@@ -143,7 +170,7 @@ mod tests {
         let mut amplification = Amplification::of(listener);
         amplification.received(client, listener, first);
         for len in answers {
-            amplification.sent(listener, client, *len);
+            amplification.sent(listener, client, &vec![0x40; *len]);
         }
     }
 
@@ -161,9 +188,26 @@ mod tests {
     fn a_handshake_packet_behind_an_initial_is_a_proof() {
         let mut initial = vec![0xc0, 0, 0, 0, 1, 2, 7, 7, 1, 9, 0, 0x40, 100];
         initial.resize(13 + 100, 0xaa);
-        assert!(!has_handshake(&initial));
-        initial.extend([0xe0, 0, 0, 0, 1]);
-        assert!(has_handshake(&initial));
+        assert_eq!(handshake_to(&initial), None);
+        initial.extend([0xe0, 0, 0, 0, 1, 2, 7, 7, 1, 9]);
+        assert_eq!(handshake_to(&initial), Some(&[7, 7][..]));
         exchange(&initial, &[100_000]);
+    }
+
+    #[test]
+    fn a_handshake_packet_proves_where_its_keys_were_sent_to() {
+        let [listener, client, elsewhere] =
+            [LISTENER, CLIENT, "203.0.113.1:1"].map(|at| at.parse().expect("an address"));
+        let moved = |id: u8| {
+            let mut amplification = Amplification::of(listener);
+            amplification.received(client, listener, &[0xc0; 1200]);
+            let initial = [0xc3, 0, 0, 0, 1, 1, 9, 2, 7, 7, 0, 0x40, 100];
+            amplification.sent(listener, client, &initial);
+            let handshake = [0xe0, 0, 0, 0, 1, 2, 7, id, 1, 9];
+            amplification.received(elsewhere, listener, &handshake);
+            amplification.addresses[&client].proved
+        };
+        assert!(moved(7));
+        assert!(!moved(8), "of another connection");
     }
 }

@@ -473,7 +473,7 @@ impl Worker {
             );
         }
         for (from, to, bytes) in datagrams {
-            amplification.sent(from, to, bytes.len());
+            amplification.sent(from, to, &bytes);
             cx.send(from, to, &bytes, now);
         }
         for event in events {

@@ -272,9 +272,27 @@ impl Client {
         }
     }
 
+    /// A reset that takes back what was not read yet is told by quiche::h3 as a clean
+    /// end: the stream itself knows better.
+    fn notice_resets(&mut self, cx: &mut Cx<'_>) {
+        let Some((_, quic)) = self.end.as_mut().and_then(Endpoint::http) else {
+            return;
+        };
+        self.active.retain(|&stream, active| {
+            let Err(quiche::Error::StreamReset(code)) = quic.stream_recv(stream, &mut []) else {
+                return true;
+            };
+            if !active.half {
+                cx.ledger().ended(active.key, End::Reset(code));
+            }
+            false
+        });
+    }
+
     /// Takes in what HTTP/3 has to tell.
     fn listen(&mut self, cx: &mut Cx<'_>) {
         let now = Instant::now();
+        self.notice_resets(cx);
         self.read(cx, now);
         while let Some((stream, event)) = self.end.as_mut().and_then(Endpoint::poll) {
             let Some((h3, quic)) = self.end.as_mut().and_then(Endpoint::http) else {
@@ -290,12 +308,7 @@ impl Client {
                 h3::Event::Headers { list, .. } => active.head(&list),
                 h3::Event::Data => active.readable = true,
                 h3::Event::Finished => {
-                    // Where a reset takes back what was not read yet, quiche::h3 tells of
-                    // an end all the same: the stream itself knows better.
-                    let end = match quic.stream_recv(stream, &mut [0]) {
-                        Err(quiche::Error::StreamReset(code)) => End::Reset(code),
-                        Ok(_) | Err(_) => active.end(),
-                    };
+                    let end = active.end();
                     cx.ledger().ended(active.key, end);
                     active.half = active.is_tunnel() && !active.upload_over;
                     if !active.half {

@@ -55,6 +55,36 @@ fn a_long_chain_takes_one_round_trip_more_and_no_timeout() {
         });
 }
 
+/// Three hundred that ask once and are never heard again, and one who means it.
+#[test]
+fn a_flood_of_clients_that_are_nowhere_holds_up_nobody() {
+    const CROWD: u32 = 300;
+    let story = (0..CROWD).fold(Story::new(), |story, client| {
+        // Each has sent its first flight by then.
+        story.at(millis(1), FaultKind::CutOffClient { client })
+    });
+    story
+        .clients(CROWD, get(100))
+        .all_at_once()
+        .also(1, get(1_000).times(20).every(millis(500)), |client| {
+            client.start = millis(5);
+        })
+        .workers(2)
+        .config("quic: { retry_threshold: 50 }")
+        .until(secs(60))
+        .check(2, |told| {
+            assert_eq!(told.answered(), 20, "{:?}", told.tally());
+            for entry in told.entries().filter(|entry| entry.is_answered()) {
+                let took = entry.took().expect("it ended");
+                assert!(took < millis(100), "{took:?}");
+            }
+            let counters = told.counters();
+            assert_eq!(counters.connections_accepted, 50 + 1);
+            assert_eq!(counters.handshakes_failed, 50);
+            assert!(counters.retries_sent > 250);
+        });
+}
+
 /// RFC 9000 section 9.3: the bound holds for an address that a client moved to as well,
 /// and a client's datagram can be sent again from another's address. This is quiche's.
 #[test]

@@ -17,6 +17,7 @@ mod full_sockets;
 mod goaway;
 mod limits;
 mod partition;
+mod paths;
 mod patience;
 mod priorities;
 mod queue;
