@@ -192,14 +192,11 @@ fn a_replayed_flight_that_is_forwarded_reaches_a_backend_once() {
 
 /// Then the copy was an attacker's, and a backend has its request already.
 #[test]
-fn a_flight_that_comes_after_its_copy_is_told_to_come_again() {
+fn a_flight_that_comes_after_its_copy_is_refused() {
     let mut rig = connected(FORWARD);
     rig.skip(OLD);
     let ticket = rig.ticket().expect("a ticket");
-    let mut flight = rig.come_again(Some(&ticket));
-    let got = rig.get("/early");
-    let posted = rig.request("POST", "/early", &[], true);
-    flight.extend(rig.client.datagrams());
+    let (flight, stream) = early_get(&mut rig, &ticket);
     rig.without_client(flight.clone());
     assert_eq!(rig.asked_of_backends(), 1, "the copy");
     // It goes to another connection: the first one is over.
@@ -207,21 +204,34 @@ fn a_flight_that_comes_after_its_copy_is_told_to_come_again() {
     let unheard = rig.without_client(flight);
     rig.to_client(unheard);
     rig.settle();
-    assert_eq!(rig.client.status(got).as_deref(), Some("425"));
-    assert_eq!(
-        rig.asked_of_backends(),
-        2,
-        "the upload, which nobody forwarded"
-    );
-    let asked = rig.asked(0);
-    rig.answer(0, asked, &[], true);
+    assert_eq!(rig.client.close_code(), Some(0x10b), "H3_REQUEST_REJECTED");
+    assert_eq!(rig.client.status(stream), None);
+    assert_eq!(rig.asked_of_backends(), 1);
+    let told: Vec<_> = rig.records.iter().map(|r| r.reason).collect();
+    let reasons = [Reason::HandshakeIncomplete, Reason::TooEarly].map(Some);
+    assert_eq!(told, reasons);
+}
+
+/// Early data that was lost comes again when the handshake is complete.
+#[test]
+fn the_copy_of_a_flight_whose_early_data_was_lost_is_a_copy() {
+    let mut rig = connected(FORWARD);
+    rig.skip(OLD);
+    let ticket = rig.ticket().expect("a ticket");
+    let hello = rig.come_again(Some(&ticket));
+    rig.get("/early");
+    let lost = rig.client.datagrams();
+    rig.from_address(hello.clone());
     rig.settle();
-    assert_eq!(rig.client.status(posted).as_deref(), Some("200"));
-    let told: Vec<_> = rig.records.iter().map(|r| (r.status, r.reason)).collect();
-    assert!(
-        told.contains(&(Some(425), Some(Reason::TooEarly))),
-        "{told:?}"
-    );
+    wait_for_request(&mut rig);
+    assert_eq!(rig.asked_of_backends(), 1);
+    assert_eq!(rig.proxy.snapshot().counters.requests_early_forwarded, 0);
+    rig.client.quic.close(true, 0x100, b"").expect("it is open");
+    rig.settle();
+    rig.pass(Duration::from_millis(50));
+    rig.without_client([hello, lost].concat());
+    assert_eq!(rig.proxy.snapshot().counters.early_flights_copied, 1);
+    assert_eq!(rig.asked_of_backends(), 1);
 }
 
 /// It can't know what its predecessor with the same randomness saw.

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use crate::limits;
 
 /// Parts of the register, each with a lock of its own. One is held for as long as it
-/// takes to look at [`SET`] entries, once for a connection that has early requests to
-/// forward, and a connection costs ten thousand times that. So there is next to no
-/// waiting, and unlike with atomics it is plain to see that of two flights at two
-/// workers at once one is second.
+/// takes to look at [`SET`] entries, once for a connection that offers early data, and a
+/// connection costs ten thousand times that. So there is next to no waiting, and unlike
+/// with atomics it is plain to see that of two flights at two workers at once one is
+/// second.
 const SHARDS: usize = 64;
 /// Places that one flight may take.
 const SET: usize = 16;
@@ -31,7 +31,7 @@ const SETS: usize = limits::FLIGHTS / SHARDS / SET;
 pub(crate) enum Novelty {
     /// It is the first of its kind: its requests may go on.
     New,
-    /// Another one's requests went on already: one of the two is a copy.
+    /// It came before: one of the two is a copy.
     Copy,
     /// That is not known.
     Unknown,
@@ -40,7 +40,14 @@ pub(crate) enum Novelty {
 /// The register.
 #[derive(Debug)]
 pub(crate) struct Flights {
-    shards: Vec<Mutex<Vec<Entry>>>,
+    shards: Vec<Mutex<Vec<Set>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Set {
+    entries: [Entry; SET],
+    /// Until then a flight may come again for which there was no place.
+    full: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +60,7 @@ struct Entry {
 impl Flights {
     /// A register that has room, or one that knows nothing and takes no memory.
     pub(crate) fn new(needed: bool) -> Self {
-        let shard = || Mutex::new(vec![Entry::default(); SETS * SET]);
+        let shard = || Mutex::new(vec![Set::default(); SETS]);
         let shards = if needed { SHARDS } else { 0 };
         Flights {
             shards: (0..shards).map(|_| shard()).collect(),
@@ -68,20 +75,23 @@ impl Flights {
             return Novelty::Unknown;
         };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = usize::from(set) % SETS * SET;
-        let set = &mut shard[start..start + SET];
-        let is_live = |entry: &Entry| entry.until.is_some_and(|until| until > now);
-        if set.iter().any(|e| is_live(e) && e.binder == binder) {
+        let set = &mut shard[usize::from(set) % SETS];
+        let is_ahead = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        let mut entries = set.entries.iter();
+        if entries.any(|e| is_ahead(e.until) && e.binder == binder) {
             return Novelty::Copy;
         }
-        let Some(free) = set.iter_mut().find(|entry| !is_live(entry)) else {
-            return Novelty::Unknown;
-        };
-        *free = Entry {
-            binder,
-            until: Some(now + limits::FLIGHT_MEMORY),
-        };
-        Novelty::New
+        let until = Some(now + limits::FLIGHT_MEMORY);
+        let entry = Entry { binder, until };
+        match set.entries.iter_mut().find(|e| !is_ahead(e.until)) {
+            Some(free) => *free = entry,
+            None => set.full = until,
+        }
+        if is_ahead(set.full) {
+            Novelty::Unknown
+        } else {
+            Novelty::New
+        }
     }
 }
 
@@ -132,17 +142,22 @@ mod tests {
         for n in 0..SET as u128 {
             assert_eq!(flights.enter(n, now), Novelty::New);
         }
-        assert_eq!(flights.enter(1000, now), Novelty::Unknown);
-        assert_eq!(flights.enter(0, now), Novelty::Copy);
+        let full = now + limits::FLIGHT_MEMORY / 2;
+        assert_eq!(flights.enter(1000, full), Novelty::Unknown);
+        assert_eq!(flights.enter(0, full), Novelty::Copy);
+        // There are places again, but that one was not taken down.
         let later = now + limits::FLIGHT_MEMORY;
-        assert_eq!(flights.enter(1000, later), Novelty::New);
+        assert_eq!(flights.enter(1000, later), Novelty::Unknown);
+        assert_eq!(flights.enter(1001, later), Novelty::Unknown);
+        let last = full + limits::FLIGHT_MEMORY;
+        assert_eq!(flights.enter(1002, last), Novelty::New);
     }
 
     #[test]
     fn it_has_room_for_what_its_limit_says() {
         let (flights, now) = (Flights::new(true), Instant::now());
-        let places: usize = flights.shards.iter().map(|s| s.lock().unwrap().len()).sum();
-        assert_eq!(places, limits::FLIGHTS);
+        let sets: usize = flights.shards.iter().map(|s| s.lock().unwrap().len()).sum();
+        assert_eq!(sets * SET, limits::FLIGHTS);
         // Spread as binders are, half of that meets no full set.
         let mut state = 1_u128;
         for _ in 0..limits::FLIGHTS / 2 {

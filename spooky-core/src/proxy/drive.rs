@@ -141,7 +141,11 @@ impl Proxy {
             return;
         };
         conn.session.wants_drive = false;
-        let welcome = !conn.session.may_start_http() || self.look_at_certificate(handle, now);
+        let ready = conn.session.may_start_http();
+        if ready {
+            self.note_flight(handle, now);
+        }
+        let welcome = !ready || self.look_at_certificate(handle, now);
         let Some(conn) = self.downstreams.get(handle) else {
             return;
         };

@@ -12,9 +12,15 @@
 //!   its register is not ours), and this process is old enough that no flight is fresh
 //!   which it has not seen.
 //!
-//! A request that would have gone on, had its flight been new, is answered with 425 if
-//! its client does complete the handshake: a copy of it may have been first, and then a
-//! backend has it already. The client sends it again, if it likes (RFC 8470 section 5.2).
+//! Where requests are forwarded, every flight is taken down, whatever came of it: its
+//! early data may have been lost and come again after the handshake, and then a copy of
+//! the flight must not be taken for new. If a flight was there before, and its client
+//! does complete the handshake, then the copy, an attacker's, was first, and a backend
+//! may have its requests already: the connection is closed, and the client, told that
+//! nothing was done here, decides for itself.
+//!
+//! A safe request in a flight that is not surely new is answered with 425 when the
+//! handshake is complete. The client sends it again, if it likes (RFC 8470 section 5.2).
 
 use std::time::Instant;
 
@@ -25,6 +31,7 @@ use crate::exchange::State;
 use crate::http::RequestHead;
 use crate::io::Handle;
 use crate::observe::{Early, Reason};
+use crate::session::code;
 
 impl Proxy {
     /// Sends a request on its way, unless it has to wait for the handshake.
@@ -35,12 +42,15 @@ impl Proxy {
         let downstream = exchange.downstream;
         let safe = exchange.head.as_ref().is_some_and(RequestHead::is_safe);
         let conn = self.downstreams.get(downstream);
+        let novelty = conn.and_then(|conn| conn.novelty);
         if conn.is_none_or(|conn| conn.session.is_established()) {
-            self.choose(id, None, now);
+            match novelty {
+                Some(Novelty::Copy) => self.refuse_copied(id, now),
+                Some(Novelty::New | Novelty::Unknown) | None => self.choose(id, None, now),
+            }
             return;
         }
-        // Flights are looked up, and thereby entered, only for what would go on.
-        let goes = safe && self.forwards_early() && self.novelty(downstream, now) == Novelty::New;
+        let goes = safe && self.forwards_early() && novelty == Some(Novelty::New);
         let Some(exchange) = self.exchanges.get_mut(id) else {
             return;
         };
@@ -58,10 +68,15 @@ impl Proxy {
     /// The client has proved that it is no replay: what waited for that goes on, in the
     /// order of its streams. Looks at all that is open, once in a connection's life.
     pub(super) fn release_held(&mut self, downstream: Handle, now: Instant) {
-        let Some(conn) = self.downstreams.get(downstream) else {
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
             return;
         };
-        for (_, id) in conn.session.open() {
+        let (open, copied) = (conn.session.open(), conn.novelty == Some(Novelty::Copy));
+        if copied {
+            let why = b"what this connection began with came before";
+            conn.session.close(code::REQUEST_REJECTED, why);
+        }
+        for (_, id) in open {
             let Some(exchange) = self.exchanges.get_mut(id) else {
                 continue;
             };
@@ -70,7 +85,9 @@ impl Proxy {
             }
             exchange.state = State::New;
             let safe = exchange.head.as_ref().is_some_and(RequestHead::is_safe);
-            if safe && self.forwards_early() {
+            if copied {
+                self.refuse_copied(id, now);
+            } else if safe && self.forwards_early() {
                 self.fail(id, Reason::TooEarly, None, now);
             } else {
                 self.choose(id, None, now);
@@ -85,22 +102,33 @@ impl Proxy {
         }
     }
 
-    /// What is known of the flight that a client's connection began with.
-    fn novelty(&mut self, downstream: Handle, now: Instant) -> Novelty {
-        let Some(conn) = self.downstreams.get_mut(downstream) else {
-            return Novelty::Unknown;
-        };
-        if let Some(novelty) = conn.novelty {
-            return novelty;
+    /// Takes down the flight that a client's connection began with, once its ClientHello
+    /// was found good, where that matters.
+    pub(super) fn note_flight(&mut self, downstream: Handle, now: Instant) {
+        if !self.forwards_early() {
+            return;
         }
-        let novelty = match conn.session.flight() {
-            Some(flight) if flight.ours && self.steadiness.holds(now) => {
-                self.shared.flights.enter(flight.binder, now)
-            }
-            Some(_) | None => Novelty::Unknown,
+        let Some(conn) = self.downstreams.get_mut(downstream) else {
+            return;
+        };
+        if conn.novelty.is_some() {
+            return;
+        }
+        let Some(flight) = conn.session.flight().filter(|flight| flight.ours) else {
+            return;
+        };
+        let novelty = match self.shared.flights.enter(flight.binder, now) {
+            Novelty::New if !self.steadiness.holds(now) => Novelty::Unknown,
+            novelty @ (Novelty::New | Novelty::Copy | Novelty::Unknown) => novelty,
         };
         conn.novelty = Some(novelty);
         self.counters.early_flights_copied += u64::from(novelty == Novelty::Copy);
-        novelty
+    }
+
+    fn refuse_copied(&mut self, id: Handle, now: Instant) {
+        if let Some(exchange) = self.exchanges.get_mut(id) {
+            exchange.reason = Some(Reason::TooEarly);
+        }
+        self.reset_client(id, code::REQUEST_REJECTED, now);
     }
 }

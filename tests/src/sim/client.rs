@@ -73,9 +73,13 @@ impl Client {
             window: plan.window,
             streams: 0,
         };
+        let mut config = quic::config(None, &settings);
+        if plan.early {
+            config.enable_early_data();
+        }
         Client {
             index,
-            config: quic::config(None, &settings),
+            config,
             plan,
             address,
             ports: 0,
@@ -162,6 +166,11 @@ impl Client {
         }
     }
 
+    /// How its last connection began, before it heard anything.
+    pub(crate) fn first_flight(&self) -> &[(SocketAddr, Vec<u8>)] {
+        self.end.as_ref().map_or(&[], |end| &end.first)
+    }
+
     /// Ends, whatever it still waits for.
     pub(crate) fn leave(&mut self, cx: &mut Cx<'_>) {
         self.left = true;
@@ -194,7 +203,12 @@ impl Client {
         if let Some(session) = self.session.as_ref().filter(|_| self.plan.resumes) {
             quic.set_session(session).expect("it came from quiche");
         }
-        self.end = Some(Endpoint::new(quic));
+        let mut end = Endpoint::new(quic);
+        if self.plan.early {
+            // quiche takes early data when the ClientHello has left.
+            end.flush(cx);
+        }
+        self.end = Some(end);
         cx.note(format!("connects for the {}. time", self.connections));
     }
 
@@ -418,7 +432,10 @@ impl Client {
         let over = self.end.as_ref().is_some_and(Endpoint::is_over);
         let more = self.next < self.plan.requests.len() && self.connections < CONNECTIONS;
         if over && more && !self.left && self.connect_at.is_none() {
-            self.connect_at = Some(now + RECONNECT);
+            let soon = now + RECONNECT;
+            // Early data is for what is to be said at once.
+            let due = self.started + self.plan.requests[self.next].at;
+            self.connect_at = Some(if self.plan.early { soon.max(due) } else { soon });
         }
     }
 

@@ -127,6 +127,7 @@ fn client(dice: &mut dyn Dice, size: &Size, until: Duration, misbehaves: bool) -
             .percent(15)
             .then(|| [1, 50, 500][dice.below(3) as usize]),
         resumes: dice.percent(30),
+        early: dice.percent(50),
         vanishes: dice.percent(20),
         link: None,
     }

@@ -75,6 +75,8 @@ pub struct Entry {
     whole: bool,
     /// Whoever would have recorded it is no more.
     forgotten: bool,
+    /// A copy of it came in 0-RTT, or it itself, whose handshake was never completed.
+    pub unproven: u32,
 }
 
 impl Entry {
@@ -170,6 +172,7 @@ impl Ledger {
                 arrivals: Vec::new(),
                 whole: false,
                 forgotten: false,
+                unproven: 0,
             };
             ledger.entries.extend(plan.requests.iter().map(entry));
         }
@@ -282,6 +285,12 @@ impl Ledger {
         let key = Ledger::parse(head.path());
         let key = key.unwrap_or_else(|| panic!("a record of no request of ours: {record:?}"));
         let entry = &mut self.entries[key];
+        let repeated = super::run::is_repeater(record.client);
+        if repeated || record.reason == Some(Reason::HandshakeIncomplete) {
+            // The client's own has another record, as a rule.
+            entry.unproven += 1;
+            return;
+        }
         assert!(
             entry.record.is_none(),
             "request {key} is recorded twice: {:?}, then {record:?}",
@@ -316,7 +325,7 @@ impl Ledger {
                 panic!("request {key} never ends: {entry:?}");
             };
             let Some(record) = &entry.record else {
-                if entry.forgotten {
+                if entry.forgotten || entry.unproven > 0 {
                     continue;
                 }
                 assert!(

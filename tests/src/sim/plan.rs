@@ -58,6 +58,9 @@ pub struct ClientPlan {
     pub reads: Option<u64>,
     /// Offers the session it had when it connects again.
     pub resumes: bool,
+    /// What is due then goes out in 0-RTT.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early: bool,
     /// Ends without a word: no CONNECTION_CLOSE.
     pub vanishes: bool,
     /// Its own road to the balancer, if it is not the scenario's.
@@ -290,6 +293,12 @@ pub enum FaultKind {
     },
     /// The client moves to another address by itself (RFC 9000 section 9).
     Migrate {
+        /// Its index.
+        client: u32,
+    },
+    /// Somebody who saw how the client's last connection began sends the same again, from
+    /// an address of his own.
+    Replay {
         /// Its index.
         client: u32,
     },

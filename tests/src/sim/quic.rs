@@ -122,6 +122,9 @@ pub(crate) struct Endpoint {
     /// Streams to be reset, with their codes, once all is sent: quiche 0.30, told to
     /// reset a stream with unsent bytes, ends it clean as well.
     resets: Vec<(u64, u64)>,
+    /// What was sent before anything was heard, and to whom.
+    pub(crate) first: Vec<(SocketAddr, Vec<u8>)>,
+    heard: bool,
 }
 
 impl Endpoint {
@@ -131,17 +134,22 @@ impl Endpoint {
             h3: None,
             farewells: 0,
             resets: Vec::new(),
+            first: Vec::new(),
+            heard: false,
         }
     }
 
     pub(crate) fn receive(&mut self, bytes: &mut [u8], from: SocketAddr, to: SocketAddr) {
+        self.heard = true;
         // An error closes the connection, which is looked for afterwards.
         let _ = self.quic.recv(bytes, quiche::RecvInfo { from, to });
     }
 
-    /// Both layers, once the handshake is done.
+    /// Both layers, once the handshake is done, or before it for a client with early data.
     pub(crate) fn http(&mut self) -> Option<(&mut h3::Connection, &mut quiche::Connection)> {
-        if self.h3.is_none() && self.quic.is_established() && !self.is_over() {
+        let early = !self.quic.is_server() && self.quic.is_in_early_data();
+        let may = self.quic.is_established() || early;
+        if self.h3.is_none() && may && !self.is_over() {
             let mut config = h3::Config::new().expect("quiche's own defaults are legal");
             config.enable_extended_connect(self.quic.is_server());
             self.h3 = h3::Connection::with_transport(&mut self.quic, &config).ok();
@@ -200,6 +208,9 @@ impl Endpoint {
             && let Ok((len, info)) = self.quic.send(&mut out)
         {
             cx.send(info.from, info.to, &out[..len], info.at);
+            if !self.heard && !self.quic.is_server() {
+                self.first.push((info.to, out[..len].to_vec()));
+            }
             self.farewells += u32::from(self.quic.local_error().is_some());
             count += 1;
         }

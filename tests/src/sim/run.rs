@@ -5,7 +5,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -117,6 +117,8 @@ struct Run<'a> {
     backend_addresses: Vec<SocketAddr>,
     /// Addresses that NATs gave, a client.
     rebound: BTreeMap<u32, u16>,
+    /// Ports that somebody who repeats has used.
+    replays: u16,
     most_live: i64,
 }
 
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             balancer,
             backend_addresses,
             rebound: BTreeMap::new(),
+            replays: 30_000,
             most_live: 0,
         }
     }
@@ -279,6 +282,7 @@ impl<'a> Run<'a> {
             FaultKind::Heal => self.wires.network.cut_off.clear(),
             FaultKind::Rebind { client } => self.rebind(client),
             FaultKind::Migrate { client } => self.client(client, Client::migrate),
+            FaultKind::Replay { client } => self.replay(client),
             FaultKind::Unreachable { backend } => {
                 if let Some(&to) = self.backend_addresses.get(backend as usize) {
                     self.balancer(|balancer, cx| balancer.unreachable_everywhere(cx, to));
@@ -295,6 +299,17 @@ impl<'a> Run<'a> {
             FaultKind::Drain { within } => {
                 self.balancer(|balancer, cx| balancer.drain(cx, within));
             }
+        }
+    }
+
+    fn replay(&mut self, client: u32) {
+        let Some(node) = self.clients.get(client as usize) else {
+            return;
+        };
+        self.replays += 1;
+        let from = address(REPEATER[0], REPEATER[1], client + 1, self.replays);
+        for (to, bytes) in node.first_flight().to_vec() {
+            self.wires.transmit(Party::Nobody, from, to, bytes);
         }
     }
 
@@ -376,6 +391,13 @@ impl<'a> Run<'a> {
         let wires = &mut *self.wires;
         f(&mut self.balancer, &mut Cx { who, wires });
     }
+}
+
+/// Where those are who send again what they see.
+const REPEATER: [u8; 2] = [198, 51];
+
+pub(crate) fn is_repeater(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V4(ip) if ip.octets().starts_with(&REPEATER))
 }
 
 /// An IPv4 address of number `n` in a network of two bytes.

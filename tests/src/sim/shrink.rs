@@ -144,6 +144,7 @@ impl Shrinker {
             self.try_with(|s| s.clients[index].start = Duration::ZERO);
             self.try_with(|s| s.clients[index].window = 1 << 20);
             self.try_with(|s| s.clients[index].reads = None);
+            self.try_with(|s| s.clients[index].early = false);
             self.try_with(|s| s.clients[index].resumes = false);
             self.try_with(|s| s.clients[index].vanishes = false);
             self.try_with(|s| s.clients[index].link = None);
@@ -210,6 +211,7 @@ fn remove_client(scenario: &mut Scenario, index: usize) {
     scenario.faults.retain_mut(|fault| match &mut fault.what {
         FaultKind::CutOffClient { client }
         | FaultKind::Rebind { client }
+        | FaultKind::Replay { client }
         | FaultKind::Migrate { client } => move_up(client, gone),
         FaultKind::Crash { .. }
         | FaultKind::Restart { .. }
@@ -237,6 +239,7 @@ fn remove_backend(scenario: &mut Scenario, index: usize) {
         | FaultKind::Unreachable { backend } => move_up(backend, gone),
         FaultKind::CutOffClient { .. }
         | FaultKind::Rebind { .. }
+        | FaultKind::Replay { .. }
         | FaultKind::Migrate { .. }
         | FaultKind::Heal
         | FaultKind::Links { .. }

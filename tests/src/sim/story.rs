@@ -181,6 +181,7 @@ impl Story {
                 window: 1 << 20,
                 reads: None,
                 resumes: false,
+                early: false,
                 vanishes: false,
                 link: None,
             },

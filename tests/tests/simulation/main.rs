@@ -11,6 +11,7 @@ mod amplification;
 mod cancelled;
 mod crash;
 mod drain;
+mod early_data;
 mod far_clients;
 mod full_sockets;
 mod goaway;
