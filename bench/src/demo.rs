@@ -16,10 +16,13 @@ use spooky_mio::demo::backend::{self, Backend};
 use spooky_mio::demo::identity::{Authority, Identity};
 use spooky_mio::demo::scratch::ScratchDir;
 
+use crate::latency::{self, Start};
 use crate::load::{self, Plan};
 use crate::pin;
 use crate::report::Table;
 
+/// Connections of each kind whose handshakes and first bytes are timed.
+const TIMED: usize = 500;
 /// How long a daemon may take to answer its first handshake.
 const START: Duration = Duration::from_secs(10);
 
@@ -90,8 +93,26 @@ pub fn run(setting: &Setting) -> Result<String, String> {
         &trust,
         &mut table,
     )?;
+    measure_latency(&daemon, &trust, &mut table)?;
     let idle = measure_handshakes(setting, &daemon, &trust, &mut table)?;
     Ok(format!("{}{idle}", table.as_str()))
+}
+
+/// What one client after the other waits for.
+fn measure_latency(daemon: &Daemon, trust: &Trust, table: &mut Table) -> Result<(), String> {
+    let url = format!("https://{}/bytes/16", daemon.address);
+    let target: Target = url.parse().map_err(|error: Error| error.to_string())?;
+    eprintln!("{TIMED} connections, one at a time: new, resumed, with 0-RTT");
+    for (start, name) in [
+        (Start::New, "new"),
+        (Start::Resumed, "resumed"),
+        (Start::Early, "0-RTT"),
+    ] {
+        let [handshakes, answers] = latency::run(&target, trust, start, TIMED)?;
+        table.row(&format!("handshake, {name}"), &handshakes);
+        table.row(&format!("first byte, {name}"), &answers);
+    }
+    Ok(())
 }
 
 /// Handshakes one after the other, and many connections that stay.

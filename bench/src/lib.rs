@@ -3,6 +3,7 @@
 //! * [`load`] asks over many connections and streams at once, and counts.
 //! * [`cpu`] reads what a process spent meanwhile.
 //! * [`memory`] reads what it holds.
+//! * [`latency`] times what one client after the other waits for.
 //! * [`demo`] sets a daemon between two backends and measures it alone.
 //!
 //! The generator is closed-loop: each stream asks again when it was answered. So
@@ -11,6 +12,7 @@
 
 pub mod cpu;
 pub mod demo;
+pub mod latency;
 pub mod load;
 pub mod memory;
 pub mod pin;

@@ -157,7 +157,11 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let unverified = "backend_tls: { verify: off }\n";
     let known = |tls: &str, files: &[u8]| {
         let listen = "listen: { address: 0.0.0.0, port: 443 }\n";
-        [format!("{listen}tls: {tls}\n{one}{unverified}").as_bytes(), files].concat()
+        [
+            format!("{listen}tls: {tls}\n{one}{unverified}").as_bytes(),
+            files,
+        ]
+        .concat()
     };
     let with_root = "backend_tls: { ca: ca.pem, server_name: a_b.test }\n";
     seeds.extend([

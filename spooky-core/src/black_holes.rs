@@ -3,10 +3,10 @@
 //! quiche's path MTU discovery raises the size of packets when a probe of that size was
 //! acknowledged, and never looks back (pmtud.rs). Where the path changes beneath a
 //! connection, all that is large vanishes from then on, what is small arrives, and what
-//! was lost is sent again as large as before. RFC 8899 section 4.3: "a sender that is
-//! using DPLPMTUD MUST support black hole detection"; section 4.4 lets a sender that
-//! finds one "reduce the PLPMTU" to BASE_PLPMTU, which QUIC has at 1200 bytes (RFC 9000
-//! section 14.3).
+//! was lost is sent again as large as before. RFC 8899 section 4.3 has signs by which to
+//! tell that, excessive loss of what is large among them: "When the method detects that
+//! the current PLPMTU is not supported, DPLPMTUD sets a lower PLPMTU". Here that is
+//! BASE_PLPMTU, which QUIC has at 1200 bytes (RFC 9000 section 14.3).
 //!
 //! The sign: probe timeouts one after the other between which hardly anything was
 //! acknowledged. A peer that is merely away for a while shows the same; then it costs

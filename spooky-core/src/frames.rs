@@ -37,8 +37,8 @@ pub(crate) struct Packet<'a> {
     payload: &'a [u8],
 }
 
-/// Of every cipher suite (RFC 9001 section 5.3: "All AEADs … have a 16-byte
-/// authentication tag").
+/// Of every cipher suite of QUIC (RFC 9001 section 5.3: "These cipher suites have a
+/// 16-byte authentication tag").
 const TAG: usize = 16;
 
 impl<'a> Packets<'a> {

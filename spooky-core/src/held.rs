@@ -108,9 +108,9 @@ impl Breach {
                 Fault::new(error::EXCESSIVE_LOAD, "frames cost too much to keep unread")
             }
             Breach::Unread => Fault::new(error::EXCESSIVE_LOAD, "too many bytes lie unread"),
-            // RFC 9000 section 7.5: "If an endpoint's buffer is exceeded during the
-            // handshake …, it MUST close the connection with a CRYPTO_BUFFER_EXCEEDED
-            // error code."
+            // RFC 9000 section 7.5, of a handshake: "If an endpoint does not expand its
+            // buffer, it MUST close the connection with a CRYPTO_BUFFER_EXCEEDED error
+            // code."
             Breach::Handshake => {
                 let text = "handshake frames cost too much to keep";
                 Fault::new(CRYPTO_BUFFER_EXCEEDED, text)

@@ -73,7 +73,7 @@
 //!   them after every call ([`Proxy::check_invariants`]).
 //! * **Requests** end exactly once, each in one [`io::Event::Exchange`].
 //! * **Memory** a request is bounded, whatever the sizes: its heads (at most
-//!   `limits.header_bytes` each way), what one stream window holds unread in each
+//!   `limits.header_bytes` each way), what its stream's window holds unread in each
 //!   direction, and what the congestion window holds unacknowledged. Bodies are
 //!   never collected.
 //!

@@ -9,15 +9,16 @@
 //!
 //! So one more packet is made for the path that was left, a PING, and sent to where it
 //! is heard. Its acknowledgement is what quiche waits for: all that went before it is
-//! lost, and goes out again on the path in use. Nothing but the PING's destination is
-//! ours: RFC 9002 leaves open what an endpoint takes for lost when a path changes.
+//! lost, and goes out again on the path in use. RFC 9002 section 6.1 comes to the same: it
+//! takes a packet for lost when a later one of its packet number space is acknowledged,
+//! whatever their paths.
 //!
 //! * It waits until the new address is validated, so that nothing unasked for goes to an
 //!   address that somebody else may have written into a datagram.
 //! * A path that is still being validated is left alone: quiche would put its
 //!   PATH_CHALLENGE into the packet, and an answer from elsewhere would vouch for an
 //!   address that nobody answers at.
-//! * RFC 9000 section 9.5: "An endpoint MUST NOT reuse a connection ID when sending to
+//! * RFC 9000 section 9.5: "an endpoint MUST NOT reuse a connection ID when sending to
 //!   more than one destination address", unless the peer changed addresses without
 //!   knowing, as behind a NAT. A client that moved by its own will with an id of its own
 //!   gets the PING at the old address first, where it mostly still listens. Only if it

@@ -1,10 +1,11 @@
 //! Which pattern of host names fits a name: one rule for certificates and for routes.
 //!
 //! A pattern is a name, or `*.` and a name. RFC 9525 section 6.3: a wildcard is
-//! "the complete left-most label" and stands for exactly one: `*.example.com` fits
-//! `www.example.com`, and neither `example.com` nor `a.b.example.com`. A name is
-//! compared without regard to case (RFC 4343), and a dot at its end says nothing. The
-//! exact pattern wins over the wildcard; of two that are the same, the first.
+//! "the complete content of the left-most label" and stands for exactly one:
+//! `*.example.com` fits `www.example.com`, and neither `example.com` nor
+//! `a.b.example.com`. A name is compared without regard to case (RFC 4343), and a dot at
+//! its end says nothing. The exact pattern wins over the wildcard; of two that are the
+//! same, the first.
 
 use rustc_hash::FxHashMap;
 

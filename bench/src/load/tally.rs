@@ -34,7 +34,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub(super) fn answer(&mut self, took: Duration) {
+    pub(crate) fn answer(&mut self, took: Duration) {
         self.answered += 1;
         let us = u64::try_from(took.as_micros()).unwrap_or(LONGEST);
         self.latency.saturating_record(us);

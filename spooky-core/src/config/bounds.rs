@@ -60,7 +60,7 @@ pub(super) const REQUESTS: RangeInclusive<u32> = 1..=1_000_000;
 /// Requests that wait for a place.
 pub(super) const PENDING: RangeInclusive<u32> = 0..=1_000_000;
 
-/// Clients' connections. Ten million take some 370 GB.
+/// Clients' connections. Ten million take some 340 GB.
 pub(super) const CLIENTS: RangeInclusive<u32> = 1..=10_000_000;
 /// Connections of one address, or no bound.
 pub(super) const CLIENTS_PER_IP: RangeInclusive<u32> = 0..=10_000_000;

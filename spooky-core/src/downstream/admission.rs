@@ -6,8 +6,8 @@
 //! however the connection ends.
 //!
 //! An address is known by what one customer has of it: all of an IPv4 address, and the
-//! first 64 bits of an IPv6 address (RFC 6177: "a /64 … is the smallest" that an end site
-//! is given, and whoever has one has all its addresses). It is the address that a
+//! first 64 bits of an IPv6 address. The other 64 name an interface (RFC 4291 section
+//! 2.5.1), so that whoever has one address of a /64 has them all. It is the address that a
 //! connection began from: one that moves counts where it was admitted.
 
 use std::net::{IpAddr, SocketAddr};

@@ -54,11 +54,12 @@ fn written(write: impl FnOnce(&mut [u8]) -> quiche::Result<usize>) -> Option<Vec
 }
 
 /// Bytes of a stateless reset: those of a short packet whose id is as long as ids may
-/// be, so that nobody but the client sees what it is (RFC 9000 section 10.3: "at least
-/// 22 bytes longer than the minimum connection ID length").
+/// be, so that nobody but the client sees what it is. RFC 9000 section 10.3 asks the same
+/// of other packets: to be "at least 22 bytes longer than the minimum connection ID
+/// length".
 const RESET: usize = 22 + quiche::MAX_CONN_ID_LEN;
 /// RFC 9000 section 10.3: "Endpoints MUST discard packets that are too small to be valid
-/// QUIC packets", which begins below 21 bytes.
+/// QUIC packets", which those below 21 bytes are.
 const LEAST_RESET: usize = 21;
 const TOKEN: usize = 16;
 
@@ -74,7 +75,8 @@ pub(crate) fn reset(trigger: usize, token: u128, rng: &mut impl Rng) -> Option<V
     }
     let mut bytes = vec![0; len];
     rng.fill_bytes(&mut bytes[..len - TOKEN]);
-    // RFC 9000 section 10.3: "formatted as a regular QUIC packet with a short header".
+    // RFC 9000 section 10.3: "Endpoints MUST send Stateless Resets formatted as a packet
+    // with a short header."
     bytes[0] = 0x40 | (bytes[0] & 0x3f);
     bytes[len - TOKEN..].copy_from_slice(&token.to_be_bytes());
     Some(bytes)
@@ -84,9 +86,9 @@ pub(crate) fn reset(trigger: usize, token: u128, rng: &mut impl Rng) -> Option<V
 ///
 /// RFC 9000 section 21.11: servers "MUST NOT generate a stateless reset if a connection
 /// with the corresponding connection ID could be active on any endpoint using the same
-/// static key for generating stateless reset tokens." Machines with one secret read one
-/// another's ids; so that none of them tells an onlooker how to end a connection of
-/// another, each has tokens of its own, by the name of its instance.
+/// static key." Machines with one secret read one another's ids; so that none of them
+/// tells an onlooker how to end a connection of another, each has tokens of its own, by
+/// the name of its instance.
 pub(crate) struct ResetTokens {
     /// In the order of the keys that ids are read with.
     keys: Vec<hmac::Key>,
@@ -119,8 +121,8 @@ impl ResetTokens {
     }
 
     fn derive(&self, key: usize, id: &Cid) -> u128 {
-        // RFC 9000 section 10.3.2: "This method … permits the use of a pseudorandom
-        // function of the key and the connection ID".
+        // RFC 9000 section 10.3.2: "a pseudorandom function that takes a static key and
+        // the connection ID chosen by the endpoint".
         let mut context = hmac::Context::with_key(&self.keys[key]);
         // Ids are all of one length: where the name ends is clear.
         context.update(self.instance.as_bytes());

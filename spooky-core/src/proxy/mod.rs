@@ -7,6 +7,7 @@
 //! | `strangers.rs` | datagrams of no connection: Retry, version negotiation, resets |
 //! | `refuse.rs` | clients that are one too many |
 //! | `drive.rs` | what a connection has to say, and bodies in turns |
+//! | `certificates.rs` | certificates that clients showed: checked, and told of |
 //! | `early.rs` | which requests wait for the handshake |
 //! | `request.rs` | from the client's head to the backend's stream |
 //! | `headless.rs` | requests without a head that can be read |

@@ -143,7 +143,7 @@ impl Proxy {
         }
     }
 
-    /// RFC 9000 section 8.1.2: "it knows that the client will not accept another Retry
+    /// RFC 9000 section 8.1.2: "it knows the client will not accept another Retry
     /// token. […] the server SHOULD immediately close the connection with an
     /// INVALID_TOKEN error."
     fn refuse_token(
@@ -206,8 +206,8 @@ impl Proxy {
         let Some(bytes) = stateless::reset(trigger, token, &mut self.rng) else {
             return;
         };
-        // RFC 9000 section 10.3.3: "an endpoint could limit the number of Stateless Resets
-        // that it sends".
+        // RFC 9000 section 10.3.3: "An endpoint can remember the number of Stateless Resets
+        // that it has sent and stop generating new Stateless Resets once a limit is reached."
         if self.shared.admission.answers(Answer::Reset, now) {
             self.counters.stateless_resets_sent += 1;
             self.reply(bytes, from, to);

@@ -32,9 +32,8 @@ pub(crate) fn is_expired(der: &[u8], wall: SystemTime) -> bool {
     *certificate.not_after() < now
 }
 
-/// The certificate as a field tells of it. RFC 9440 section 2.1: "encoded as a Byte
-/// Sequence", "the binary representation of a DER-encoded X.509 certificate"; RFC 9651
-/// section 4.1.8: base64 between colons.
+/// The certificate as a field tells of it: a Byte Sequence of its DER (RFC 9440 section
+/// 2.1), which is base64 between colons (RFC 9651 section 4.1.8).
 pub(crate) fn client_cert(der: &[u8]) -> Box<[u8]> {
     format!(":{}:", base64::encode_block(der))
         .into_bytes()

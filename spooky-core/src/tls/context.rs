@@ -46,9 +46,10 @@ pub(crate) fn session_context(
 ///
 /// RFC 9000 section 7.4.1: "a server that accepts 0-RTT data MUST NOT set values for the
 /// following parameters that are smaller than the remembered values of the parameters":
-/// the first six. RFC 9114 section 7.2.4.2: "a server MUST NOT reduce any limits or alter
-/// any values that might be violated by the client with its 0-RTT data", of the SETTINGS:
-/// the others. Larger ones would do no harm, but a digest can't tell.
+/// the first six. RFC 9114 section 7.2.4.2, of a server that does: "its SETTINGS frame
+/// MUST NOT reduce any limits or alter any values that might be violated by the client
+/// with its 0-RTT data": the others. Larger ones would do no harm, but a digest can't
+/// tell.
 fn remembered(config: &Config) -> [u64; 8] {
     let quic = &config.quic;
     [

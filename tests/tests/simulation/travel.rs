@@ -101,9 +101,10 @@ fn responses_arrive_whole_over_a_bad_link_whose_nat_keeps_forgetting() {
     });
 }
 
-/// Without loss: quiche, which is the client here, forgets what was lost on a path that
-/// it left, and does not answer a challenge while its window is full. Nobody else can
-/// mend that.
+/// Without loss: with it uploads may stall when their client moves. The client here is
+/// quiche, and what its source says would explain it: it forgets what was lost on a path
+/// that it left, and answers no challenge while its window is full. That was read there,
+/// not isolated by an experiment.
 #[test]
 fn bodies_arrive_whole_both_ways_out_of_order_while_clients_move() {
     let link = Link {
