@@ -105,6 +105,8 @@ def check(house, daemon, download):
     assert 0 < counts["datagrams_misrouted"] == counts["handed_over"]
     for lost in ("handed_over_dropped", "datagrams_refused", "receive_errors"):
         assert lost not in counts, counts
+    # Nor is a client that moves taken for a stranger.
+    assert "stateless_resets_sent" not in counts, counts
     [line] = lines(house)
     assert (line["status"], line["outcome"]) == (200, "complete")
     assert (line["response_bytes"], line["attempts"]) == (SIZE, 1)
