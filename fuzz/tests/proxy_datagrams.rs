@@ -34,6 +34,8 @@ fn made_inputs_reach_every_ending() {
     // There is one worker, and no bound that a few operations could reach.
     let not_here = [
         "datagrams_misrouted",
+        "client_moves_refused",
+        "connections_traced",
         "connections_broken_rules",
         "handshakes_resumed",
         "early_flights_copied",
