@@ -103,7 +103,8 @@ def check(house, daemon, download):
     assert counts["client_moves"] == MOVES
     # Every datagram that came to the wrong worker came to the right one.
     assert 0 < counts["datagrams_misrouted"] == counts["handed_over"]
-    for lost in ("handed_over_dropped", "datagrams_refused", "receive_errors"):
+    # `receive_errors` may be there: the system tells of datagrams to a port that was left.
+    for lost in ("handed_over_dropped", "datagrams_refused"):
         assert lost not in counts, counts
     # Nor is a client that moves taken for a stranger.
     assert "stateless_resets_sent" not in counts, counts
