@@ -41,12 +41,12 @@ fn a_row_that_promises_nothing_or_too_much_is_seen() {
 ## The requirements
 | requirement | section | kept in | shown by |
 | --- | --- | --- | --- |
-| good | RFC | `session.rs` | `structure/requirements::a_row_that_promises_nothing_or_too_much_is_seen` |
+| good | RFC | `session/mod.rs` | `structure/requirements::a_row_that_promises_nothing_or_too_much_is_seen` |
 | also | RFC | not kept: a reason | |
 | no reason | RFC | not kept: | |
-| no test | RFC | `session.rs` | |
+| no test | RFC | `session/mod.rs` | |
 | no file | RFC | `nowhere.rs` | `sizes::content_lengths_are_one_number` |
-| no such test | RFC | `session.rs` | `requests::nothing`, `test_semantics.py::nothing` |
+| no such test | RFC | `session/mod.rs` | `requests::nothing`, `test_semantics.py::nothing` |
 ";
     let found: Vec<String> = rows(text).iter().flat_map(complaints).collect();
     let lines: Vec<&str> = found.iter().filter_map(|c| c.split(':').next()).collect();
