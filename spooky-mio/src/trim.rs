@@ -55,7 +55,7 @@ fn give_back() {
     // SAFETY: malloc_trim(3) may be called at any time and from any thread ("MT-Safe"),
     // and touches nothing but memory that is free.
     unsafe {
-        libc::malloc_trim(0);
+        nix::libc::malloc_trim(0);
     }
 }
 

@@ -94,10 +94,10 @@ impl Folder {
             // It was the oldest itself.
             return Ok(());
         };
-        file.write_all(&piece.records)?;
+        // Before it is written: a disk that is full leaves a part of it, or an empty file.
         *self.files.entry(name).or_default() += size;
         self.total += size;
-        Ok(())
+        file.write_all(&piece.records)
     }
 
     /// Removes the oldest until so many bytes more fit, and one file.

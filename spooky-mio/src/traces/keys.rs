@@ -65,7 +65,7 @@ fn objection(metadata: &Metadata) -> Option<String> {
         return Some(LINK.to_owned());
     }
     if !metadata.is_file() {
-        return Some("is no plain file; secrets go to nothing else".to_owned());
+        return Some(NO_FILE.to_owned());
     }
     if metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Some(format!("belongs to another user (uid {})", metadata.uid()));
@@ -88,15 +88,19 @@ fn folder_of(path: &Path) -> Option<String> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let there = folder.is_none_or(Path::is_dir);
-    (!there).then(|| "its folder is not there".to_owned())
+    (!there).then(|| NO_FOLDER.to_owned())
 }
 
+const NO_FILE: &str = "is no plain file; secrets go to nothing else";
+const NO_FOLDER: &str = "its folder is not there";
 const LINK: &str = "is a symbolic link, and secrets follow none: name the file itself";
 
 fn explain(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ELOOP) => LINK.to_owned(),
-        Some(libc::ENXIO) => "is no plain file; secrets go to nothing else".to_owned(),
+        Some(libc::ENXIO) => NO_FILE.to_owned(),
+        // The file itself would have been made.
+        Some(libc::ENOENT) => NO_FOLDER.to_owned(),
         Some(_) | None => error.to_string(),
     }
 }
@@ -149,7 +153,7 @@ mod tests {
 
         let pipe = scratch.path("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
-        refused(&pipe, "is no plain file; secrets go to nothing else");
+        refused(&pipe, NO_FILE);
 
         fs::set_permissions(&ours, fs::Permissions::from_mode(0o640)).expect("set");
         let open = "others may read or write it (mode 0640): remove it, or `chmod 600` it";
@@ -161,10 +165,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_told() {
         let scratch = Scratch::new("keys-folder");
-        let path = scratch.path("no/such/keys.log");
-        let told = KeyFile::inspect(&path).expect_err("no folder");
-        assert!(told.ends_with("its folder is not there"), "{told}");
-        assert!(KeyFile::open(&path).is_err());
+        refused(&scratch.path("no/such/keys.log"), NO_FOLDER);
     }
 
     fn refused(path: &Path, reason: &str) {
