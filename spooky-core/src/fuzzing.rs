@@ -16,8 +16,11 @@ use crate::http::{
     self, Bounds, Client, Fields, Forwarder, Glimpse, HeadError, LocalReply, RequestHead,
     ResponseHead, Signature,
 };
-use crate::listener::{self, BadToken, Ids, ResetTokens, Stranger, Tokens, UsedTokens, stateless};
+use crate::listener::{
+    self, BadToken, Ids, ResetTokens, Routes, Stranger, Tokens, UsedTokens, stateless,
+};
 use crate::observe::Reason;
+use crate::secrets::Secrets;
 
 /// A head that was taken.
 #[derive(Debug)]
@@ -151,14 +154,59 @@ pub fn proxy_status(reason: Reason, detail: &str) -> Vec<u8> {
     field.map_or_else(Vec::new, <[u8]>::to_vec)
 }
 
-/// A connection id of `worker`, with the random bytes of `seed`.
-pub fn issue_id(key: [u8; 16], worker: u16, seed: u64) -> [u8; 16] {
-    Ids::new(&[key]).issue(worker, &mut StdRng::seed_from_u64(seed))
+/// What one machine makes of its secrets: ids of connections, and tokens of resets.
+#[derive(Debug)]
+pub struct Issuer {
+    ids: Ids,
+    reset_tokens: ResetTokens,
 }
 
-/// The worker that an id names, if it is one of ours.
-pub fn worker_of(key: [u8; 16], id: &[u8]) -> Option<u16> {
-    Ids::new(&[key]).worker(id)
+/// Where an id of ours comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuedBy {
+    /// The worker in it.
+    pub worker: u16,
+    /// Which secret it was made under: 0 is the current one.
+    pub secret: usize,
+}
+
+impl Issuer {
+    /// Of a machine with this name.
+    pub fn new(current: &[u8], previous: &[Vec<u8>], instance: &str) -> Self {
+        let secrets = Secrets::new(current, previous);
+        Issuer {
+            ids: Ids::new(&secrets.keys("connection ids")),
+            reset_tokens: ResetTokens::new(&secrets.keys("stateless resets"), instance),
+        }
+    }
+
+    /// A connection id of `worker` with the random bytes of `seed`, and its reset token.
+    pub fn issue(&self, worker: u16, seed: u64) -> ([u8; 16], u128) {
+        let id = self.ids.issue(worker, &mut StdRng::seed_from_u64(seed));
+        (id, self.reset_tokens.of_new(&id))
+    }
+
+    /// Where an id comes from, if it is one of ours, and the token that went with it.
+    pub fn find(&self, id: &[u8]) -> Option<(IssuedBy, u128)> {
+        let origin = self.ids.origin(id)?;
+        let found = IssuedBy {
+            worker: origin.worker,
+            secret: origin.key,
+        };
+        let id = id.try_into().expect("an id of ours is as long as ids are");
+        Some((found, self.reset_tokens.of(id, origin)))
+    }
+}
+
+/// Whether each of these ids was known for a retired one when it was given up.
+pub fn retired_before(ids: &[[u8; 16]]) -> Vec<bool> {
+    let mut routes = Routes::default();
+    let mut retire = |id: &[u8; 16]| {
+        let before = routes.was_retired(id);
+        routes.retire(id);
+        before
+    };
+    ids.iter().map(&mut retire).collect()
 }
 
 /// The destination connection id of a datagram.

@@ -72,8 +72,8 @@ impl Ids {
     }
 
     /// The worker whose id this is, or was; `None` if we never issued it.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn worker(&self, id: &[u8]) -> Option<u16> {
+    #[cfg(test)]
+    fn worker(&self, id: &[u8]) -> Option<u16> {
         self.origin(id).map(|origin| origin.worker)
     }
 }
