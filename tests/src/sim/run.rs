@@ -31,7 +31,7 @@ const AFTERMATH: Duration = Duration::from_secs(600);
 /// What the balancer may still hold when all is over, more than at its beginning, for
 /// each client, backend and request there was, and each connection to a backend: tables
 /// keep the room they grew to.
-const KEPT_EACH: i64 = 2 << 10;
+const KEPT_EACH: i64 = 512;
 /// Steps in one moment of virtual time.
 const MOMENT: u64 = 100_000;
 /// Steps of a run: more is a storm.
